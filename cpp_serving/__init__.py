@@ -1,0 +1,1 @@
+"""The exported legacy model, scored in C++."""

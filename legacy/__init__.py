@@ -1,0 +1,1 @@
+"""The stack to leave: XGBoost leaves into a TensorFlow logistic regression."""

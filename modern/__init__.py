@@ -1,0 +1,1 @@
+"""The stack to reach: PyTorch, from columns to rank."""

@@ -1,0 +1,1 @@
+"""Where two stacks differ, why, what it costs, and whether the challenger may ship."""

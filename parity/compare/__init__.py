@@ -1,0 +1,1 @@
+"""Do they differ: alignment, differences, the screen over every request."""

@@ -1,0 +1,1 @@
+"""Where, how much, and why: probe, causes, repair."""

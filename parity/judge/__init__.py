@@ -1,0 +1,1 @@
+"""So may it ship: report, metrics, verdict, gate."""

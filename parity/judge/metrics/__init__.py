@@ -1,0 +1,1 @@
+"""Calibration, ranking, entropy, and their intervals."""

@@ -1,0 +1,228 @@
+"""The report: everything a rendering or a verdict needs, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from replay.checkpoint import Stage
+
+FidelityStatus = Literal["not_logged", "reproduced", "differs"]
+Decision = Literal["no_worse", "worse", "undecided", "informative"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One differing value and whose it is. A missing value is None."""
+
+    request_id: str
+    ad_id: str | None
+    reference: float | int | None
+    challenger: float | int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFigures:
+    """What the screen, which sees every request, counted at one aligned checkpoint.
+
+    Attributes:
+        rows: Rows compared.
+        differing: Rows beyond the tolerance (a near tie in `rank` is not beyond it).
+        requests_differing: Requests with at least one such row.
+        max_difference: Largest absolute difference of finite values; 0 when none differ.
+        p99_difference: 99th percentile of the absolute differences, to 1.3 %.
+        missing_reference: Rows missing (NaN or the declared missing) on the reference's side.
+        missing_challenger: The same on the challenger's.
+        missing_mismatch: Rows missing on exactly one side.
+        nonfinite: Rows with an infinite or undeclared NaN value on either side.
+        tolerance: As text, with its why.
+        examples: The first few, by request hash.
+    """
+
+    checkpoint: str
+    stage: Stage
+    rows: int
+    differing: int
+    requests_differing: int
+    max_difference: float
+    p99_difference: float
+    missing_reference: int
+    missing_challenger: int
+    missing_mismatch: int
+    nonfinite: int
+    tolerance: str
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalDifference:
+    """The challenger's own step on the reference's inputs, on the probe's sample."""
+
+    rows: int
+    differing: int
+    max_difference: float
+    rms_difference: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """A checkpoint whose local difference exceeds its tolerance.
+
+    Attributes:
+        segment: The unaligned checkpoints between it and its nearest aligned ancestors, when
+            the fault may stand in one of them; else empty.
+        rows_affected: Of the whole replay, from the screen; None where the checkpoint was
+            seen by the probe's sample only.
+        share_of_gap: Part of the gap in logit (in pctr where no logit is aligned) that
+            closes when it is repaired, after the causes before it; None when not computed.
+        inherited: Checkpoints that differ in total, not locally, downstream of it.
+    """
+
+    checkpoint: str
+    stage: Stage
+    local: LocalDifference
+    tolerance: str
+    rows_affected: int | None
+    requests_affected: int | None
+    share_of_gap: float | None = None
+    diagnosis: str | None = None
+    slice: str | None = None
+    inherited: tuple[str, ...] = ()
+    segment: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """How far the outputs part over the replay: mean absolute difference, and ranks moved.
+
+    Attributes:
+        logit: Mean |difference| over candidates; None where either side has no logit.
+        pctr: The same for the probability.
+        rank_flips: Candidates whose rank moved, near ties not counted.
+        near_ties: Candidates whose rank moved within the tolerance of what ranks them.
+        remainder: Share of the gap that repairing every cause leaves; None when there is no cause.
+    """
+
+    logit: float | None
+    pctr: float | None
+    rank_flips: int
+    near_ties: int
+    remainder: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelity:
+    """Does replaying the reference reproduce what was logged as served?
+
+    Attributes:
+        fields: Per served field ("pctr", "rank", "features.<name>"): rows compared and differing.
+        examples: The first few differences, `reference` being the replay and `challenger` the log.
+    """
+
+    status: FidelityStatus
+    fields: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What was compared and what was not: an unseen difference is not agreement."""
+
+    compared: tuple[str, ...]
+    unmatched_reference: tuple[str, ...]
+    unmatched_challenger: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A known bug, planted on the probe's sample: was it caught where it was planted?"""
+
+    planted: str | None
+    caught: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One figure of both sides on labelled candidates, with its paired interval.
+
+    Attributes:
+        difference: challenger - reference.
+        low, high: The interval of the difference, resampled by request.
+        margin: How much worse the policy allows; None where it asks nothing.
+        decision: "no_worse" when the whole interval is within the margin, "worse" when the
+            whole interval is beyond it, "undecided" between.
+    """
+
+    name: str
+    reference: float | None
+    challenger: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    margin: float | None
+    decision: Decision
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A request that was not compared, and why."""
+
+    request_id: str | None
+    reason: str
+    where: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestCounts:
+    """read == compared + sum(rejected.values()), or the report is broken."""
+
+    read: int
+    compared: int
+    rejected: Mapping[str, int]
+    examples: tuple[Rejected, ...] = ()
+    not_sampled: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A stack as it was judged."""
+
+    name: str
+    digest: str
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that was found; text, JSON and HTML are renderings of it.
+
+    Nothing in it depends on the engine, the number of workers, the time or the place, so
+    the same inputs give the same `report_digest`.
+    """
+
+    reference: Side
+    challenger: Side
+    dates: tuple[str, ...]
+    log_digest: str
+    plan_digest: str
+    outputs: Literal["bounded", "statistical"]
+    sample: float
+    seed: int
+    plants: tuple[str, ...]
+    requests: RequestCounts
+    candidates: int
+    fidelity: Fidelity
+    coverage: Coverage
+    canary: Canary
+    checkpoints: tuple[CheckpointFigures, ...]
+    causes: tuple[Cause, ...]
+    unexplained: tuple[str, ...]
+    gap: Gap
+    metrics: tuple[Metric, ...] = ()
+    probed: int = 0
+    notes: tuple[str, ...] = ()

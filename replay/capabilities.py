@@ -1,0 +1,91 @@
+"""What a stack may also be able to do; the judge asks, and says so where it can not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replay.request import RequestBatch
+from replay.stack import Stack
+from replay.trace import Array, Trace
+
+Where = Literal["value", "code", "configuration", "artifact"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A real fault a stack can put into itself.
+
+    Attributes:
+        kind: Its name on the command line, such as "bucket_edge_side".
+        checkpoint: Where it has to be found.
+        where: What is changed: the stack's code, its configuration or its artifact.
+        says: One sentence for `--plant list`.
+    """
+
+    kind: str
+    checkpoint: str
+    where: Where
+    says: str
+
+
+@runtime_checkable
+class Plants(Protocol):
+    """Puts real faults into a copy of itself."""
+
+    def faults(self) -> tuple[Fault, ...]: ...
+
+    def planted(self, fault: Fault) -> Stack: ...
+
+
+@runtime_checkable
+class Recomputes(Protocol):
+    """Computes one checkpoint in float64 from given parents, for a side that can only capture."""
+
+    def recompute(
+        self, batch: RequestBatch, checkpoint: str, parents: Mapping[str, Array]
+    ) -> NDArray[np.float64]: ...
+
+
+@runtime_checkable
+class Differentiates(Protocol):
+    """Gives the gradient of the logit with respect to captured checkpoints."""
+
+    def gradients(self, batch: RequestBatch, capture: Collection[str]) -> Mapping[str, Array]: ...
+
+
+@runtime_checkable
+class DescribesWeights(Protocol):
+    """Lists configuration and parameters by module, for comparison with another stack's."""
+
+    def weights(self) -> Mapping[str, Array]: ...
+
+    def configuration(self) -> Mapping[str, str]: ...
+
+
+@runtime_checkable
+class ExposesTrees(Protocol):
+    """Shows its trees, so that every threshold can be visited.
+
+    `split_points` gives, per tree feature in order, the sorted float32 thresholds;
+    `leaves` gives [row, tree] leaf ordinals of a float32 [row, feature] matrix.
+    """
+
+    def tree_features(self) -> tuple[str, ...]: ...
+
+    def split_points(self) -> tuple[Array, ...]: ...
+
+    def leaves(self, features: Array) -> Array: ...
+
+
+@runtime_checkable
+class Varies(Protocol):
+    """Runs again under a change that must not matter (batch size, threads, padding)."""
+
+    def variations(self) -> tuple[str, ...]: ...
+
+    def vary(self, variation: str, batch: RequestBatch, capture: Collection[str]) -> Trace: ...

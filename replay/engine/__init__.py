@@ -1,0 +1,1 @@
+"""Running stacks over days: one process a stack, shards, journals, Ray."""

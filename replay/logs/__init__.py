@@ -1,0 +1,1 @@
+"""Reading logged days, and importing public ones."""
