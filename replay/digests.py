@@ -10,7 +10,7 @@ from typing import Any
 
 
 def digest_of_file(path: Path) -> str:
-    """ "sha256:..." of a file's bytes."""
+    """A file's digest, as `sha256:` and 64 hexadecimal digits."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 

@@ -1,0 +1,82 @@
+# Two commands do all the set-up: `make demo` and `make test`. A second call redoes nothing.
+PYTHON ?= python3
+PY := .venv/bin/python
+export OMP_NUM_THREADS := 1
+export TF_CPP_MIN_LOG_LEVEL := 2
+export TF_ENABLE_ONEDNN_OPTS := 0
+
+DAY := 2019-11-30
+SCORER_SOURCES := CMakeLists.txt $(wildcard cpp_serving/src/* cpp_serving/include/cpp_serving/* cpp_serving/bindings/*)
+PACKAGES := replay parity legacy cpp_serving modern
+
+.PHONY: help build demo test test-cpp lint types format bench clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# --- environment -------------------------------------------------------------------------
+# Everything is pinned in constraints.txt; obp is data here (its csv files are read, it is
+# never imported), so its own requirements stay out.
+.venv/.installed: constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(PY) -m pip install --quiet --disable-pip-version-check -r constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
+	touch $@
+
+.venv/.built: .venv/.installed setup.py pyproject.toml $(SCORER_SOURCES)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+build: .venv/.built ## the environment and the C++ extension, in .venv/
+
+# --- the demo: each step is made once -----------------------------------------------------
+logs/.imported: .venv/.built replay/logs/open_bandit.py
+	.venv/bin/parity logs import obd --out logs/
+	touch $@
+
+artifacts/legacy/manifest.json: logs/.imported $(wildcard legacy/*.py legacy/feature_sets/*.json)
+	$(PY) -m legacy train --logs logs/ --out artifacts/legacy
+	touch $@
+
+artifacts/cpp/scorer.bin: artifacts/legacy/manifest.json
+	$(PY) -m legacy export --artifact artifacts/legacy --out $@
+	touch $@
+
+artifacts/modern/manifest.json: artifacts/legacy/manifest.json $(wildcard modern/*.py)
+	$(PY) -m modern train --logs logs/ --features artifacts/legacy/features.json --out artifacts/modern
+	touch $@
+
+demo: artifacts/cpp/scorer.bin artifacts/modern/manifest.json ## the main job, end to end, on real logged data
+	$(PY) examples/demo.py --date $(DAY)
+
+# --- checks -------------------------------------------------------------------------------
+test: .venv/.built ## every test that runs on this machine
+	$(PY) -m pytest $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory test-cpp
+
+test-cpp: .venv/.installed ## the scorer's own tests, under sanitizers
+	.venv/bin/cmake --log-level=WARNING -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/.venv/bin/ninja \
+	  -DCMAKE_BUILD_TYPE=Debug -DCPP_SERVING_PYTHON=OFF -DCPP_SERVING_TESTS=ON -DCPP_SERVING_SANITIZE=ON
+	.venv/bin/cmake --build build/sanitized
+	.venv/bin/ctest --test-dir build/sanitized --output-on-failure
+
+lint: .venv/.built ## style and import arrows
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/clang-format --dry-run --Werror $(wildcard cpp_serving/src/*.cc cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc tests/cpp/*.cc)
+
+types: .venv/.built ## mypy, strict
+	.venv/bin/mypy
+
+format: .venv/.installed ## rewrite the sources in the project's style
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+	.venv/bin/clang-format -i $(wildcard cpp_serving/src/*.cc cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc tests/cpp/*.cc)
+
+bench: artifacts/cpp/scorer.bin ## a day's replay, timed and profiled; figures go to benchmarks/
+	$(PY) benchmarks/replay_day/run.py --date $(DAY)
+
+
+clean: ## everything that was built, trained or replayed; the environment stays
+	rm -rf build logs artifacts runs .cache .venv/.built
