@@ -5,13 +5,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from modern.features import FeatureSet
+from replay.errors import StackError
+
+
+# Ten standard deviations from the mean: what lies further out says no more than "extreme",
+# and an infinite value must not turn the candidate's logit into NaN.
+FURTHEST = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +54,67 @@ class TokenLayout:
         return (0, *accumulate(self.cardinalities))[:-1] if self.cardinalities else ()
 
 
+def layout_of(feature_set: FeatureSet) -> TokenLayout:
+    """The tokens of a feature set, features in the order of its file."""
+    return TokenLayout(
+        real=tuple(feature.name for feature in feature_set.real),
+        discrete=tuple(feature.name for feature in feature_set.discrete),
+        cardinalities=tuple(feature.cardinality for feature in feature_set.discrete),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenInputs:
+    """What the tokens are made of.
+
+    Attributes:
+        real_CR: [candidate, real feature] float32, NaN where missing.
+        code_CN: [candidate, discrete feature] int64, each within its cardinality.
+    """
+
+    real_CR: NDArray[np.float32]
+    code_CN: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.real_CR)
+
+
+def inputs_from_features(
+    features: Mapping[str, NDArray[Any]],
+    feature_set: FeatureSet,
+    *,
+    request_of: NDArray[np.int64],
+) -> TokenInputs:
+    """Bring every feature to the candidates, the values of a request to each of its own.
+
+    Args:
+        features: Name to [request] or [candidate] values, as the feature's axis says.
+        feature_set: Their declarations.
+        request_of: [candidate] to its request.
+
+    Raises:
+        StackError: A bucket or hash lies outside its cardinality.
+    """
+    real_CR = np.empty((len(request_of), len(feature_set.real)), dtype=np.float32)
+    code_CN = np.empty((len(request_of), len(feature_set.discrete)), dtype=np.int64)
+    for place, real in enumerate(feature_set.real):
+        by_request = feature_set.axis(real.name) == "request"
+        values = features[real.name]
+        real_CR[:, place] = values[request_of] if by_request else values
+    for place, discrete in enumerate(feature_set.discrete):
+        by_request = feature_set.axis(discrete.name) == "request"
+        codes = discrete.codes(features[discrete.name])
+        if len(codes) and not 0 <= codes.min() <= codes.max() < discrete.cardinality:
+            raise StackError(
+                f"a value has the code {codes.min()} or {codes.max()}, and the feature "
+                f"has the codes 0 to {discrete.cardinality - 1}.",
+                where=f"features.{discrete.name}",
+                fix="give values that the feature's declaration in features.json allows",
+            )
+        code_CN[:, place] = codes[request_of] if by_request else codes
+    return TokenInputs(real_CR=real_CR, code_CN=code_CN)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RealStatistics:
     """How a real feature is brought to zero mean and unit variance.
@@ -58,13 +129,13 @@ class RealStatistics:
 
 
 def statistics_of(real_CR: NDArray[np.float32]) -> RealStatistics:
-    """Mean and standard deviation of the training rows; missing values do not count.
+    """Mean and standard deviation of the training rows; missing and infinite values do not count.
 
     A feature that is constant or always missing there gets scale 1: nothing was learned
     about its spread, and dividing by almost zero would make noise of the first new value.
     """
     wide = real_CR.astype(np.float64)
-    present = ~np.isnan(wide)
+    present = np.isfinite(wide)
     count = np.maximum(present.sum(axis=0), 1)
     mean = np.where(present, wide, 0.0).sum(axis=0) / count
     deviation = np.sqrt(np.where(present, (wide - mean) ** 2, 0.0).sum(axis=0) / count)
@@ -77,7 +148,7 @@ def statistics_of(real_CR: NDArray[np.float32]) -> RealStatistics:
 class FeatureTokens(nn.Module):
     """Features to tokens [candidate, token, channel], the task token first.
 
-    A real token is bias + standardised value x direction, or bias + its own learned
+    A real token is bias + standardised value x direction (within FURTHEST), or bias + its own learned
     embedding where the value is missing. A discrete token is bias + the embedding of its code.
     Embeddings start at zero, so what training never saw reads as the feature's bias.
     """
@@ -108,7 +179,7 @@ class FeatureTokens(nn.Module):
             real_CR: float32, NaN where missing.
             code_CN: int64, each within its feature's cardinality.
         """
-        standard_CR = (real_CR - self.mean_R) / self.scale_R
+        standard_CR = ((real_CR - self.mean_R) / self.scale_R).clamp(-FURTHEST, FURTHEST)
         missing_CR1 = standard_CR.isnan().unsqueeze(-1)
         moved_CRD = standard_CR.nan_to_num(nan=0.0).unsqueeze(-1) * self.direction_RD
         real_CRD = self.bias_RD + torch.where(missing_CR1, self.missing_RD, moved_CRD)

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from modern.tokens import FeatureTokens, RealStatistics, TokenLayout
+from replay.errors import ConfigError
 
 Activation = Literal["gelu", "gelu_tanh"]
 
@@ -21,8 +22,8 @@ class TransformerConfig:
     """The size of the transformer.
 
     Attributes:
-        width: Channels of a token. 16 with two layers scores a day of 424,680 candidates
-            in under a minute on one CPU thread.
+        width: Channels of a token. 24 with two layers scores a day of 424,680 candidates
+            in about ten seconds of one CPU thread, features not counted.
         num_layers: Encoder layers; the last one computes the task token alone.
         num_heads: Attention heads; they divide the width.
         feed_forward: Channels inside a feed-forward layer.
@@ -31,13 +32,25 @@ class TransformerConfig:
         activation: "gelu" is the exact one (erf).
     """
 
-    width: int = 16
+    width: int = 24
     num_layers: int = 2
     num_heads: int = 2
-    feed_forward: int = 32
+    feed_forward: int = 48
     dropout: float = 0.1
     layernorm_eps: float = 1e-5
     activation: Activation = "gelu"
+
+    def __post_init__(self) -> None:
+        sizes = (self.width, self.num_layers, self.num_heads, self.feed_forward)
+        if min(sizes) < 1 or self.width % self.num_heads:
+            raise _refusal(f"the sizes {self} do not fit", "give positive sizes; heads divide width")
+        if not 0 <= self.dropout < 1 or not 0 < self.layernorm_eps < 1:
+            raise _refusal(f"{self} is out of range", "0 <= dropout < 1 and 0 < layernorm_eps < 1")
+        if self.activation not in get_args(Activation):
+            raise _refusal(
+                f"no activation is called {self.activation!r}",
+                f"use one of {', '.join(get_args(Activation))}",
+            )
 
 
 class Attention(nn.Module):
@@ -162,3 +175,7 @@ class Transformer(nn.Module):
         task_CD = self.encoder(self.tokens(real_CR, code_CN))
         head_C1: Tensor = self.head(task_CD)
         return self.prior_logit + head_C1.squeeze(-1)
+
+
+def _refusal(what: str, fix: str) -> ConfigError:
+    return ConfigError(f"{what}.", where="the transformer's configuration", fix=fix)

@@ -1,0 +1,97 @@
+// What a scorer's file says, validated entirely before use: features, trees, weights, calibration.
+#ifndef CPP_SERVING_MODEL_H_
+#define CPP_SERVING_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cpp_serving/artifact.h"
+#include "cpp_serving/span.h"
+
+namespace cpp_serving {
+
+// The rows a value belongs to.
+enum class Axis { kRequest, kCandidate, kStep };
+
+// docs/features.md describes each kind; the numbers are those of the file.
+enum class FeatureKind : std::uint32_t {
+  kNumber = 0,
+  kLog1p = 1,
+  kHour = 2,
+  kWeekday = 3,
+  kRecency = 4,
+  kRate = 5,
+  kTokens = 6,
+  kHistoryCount = 7,
+  kHistoryRecency = 8,
+  kHistoryMatches = 9,
+  kBucket = 10,
+  kHash = 11,
+  kId = 12,
+};
+
+constexpr bool IsReal(FeatureKind kind) { return kind < FeatureKind::kBucket; }
+
+struct Feature {
+  std::string name;
+  FeatureKind kind;
+  // Paths of logged fields. recency: since, until. rate: events, trials. history_recency: until.
+  // history_matches: history.<field>, source.
+  std::vector<std::string> sources;
+  Axis axis = Axis::kRequest;
+  bool lower = false;
+  std::int32_t utc_offset_minutes = 0;
+  std::uint32_t seed = 0;
+  std::uint32_t buckets = 0;
+  double prior = 0.0;
+  double weight = 0.0;
+  Span<double> edges;
+  Span<std::int64_t> vocabulary;
+  // Place among the real features (a column of the trees' input) or among the discrete ones.
+  std::uint32_t place = 0;
+  // Of a discrete feature: its first column in the regression's category block, and how many.
+  std::uint32_t first_column = 0;
+  std::uint32_t cardinality = 0;
+};
+
+// One node; siblings are neighbours, so that `left + 1` is the right child.
+struct Node {
+  static constexpr std::uint32_t kLeaf = 0xFFFFFFFFu;
+  static constexpr std::uint32_t kMissingGoesLeft = 0x80000000u;
+  static constexpr std::uint32_t kFeatureMask = 0x7FFFFFFFu;
+
+  float threshold;
+  // kLeaf, or the feature's place with kMissingGoesLeft.
+  std::uint32_t feature;
+  // Left child within the tree; of a leaf, its ordinal.
+  std::uint32_t left;
+};
+static_assert(sizeof(Node) == 12, "the file holds nodes of 12 bytes");
+
+struct Model {
+  // Reads and validates every section. Throws Error(kArtifact).
+  static Model From(std::shared_ptr<const Artifact> artifact);
+
+  std::uint32_t num_trees() const { return static_cast<std::uint32_t>(node_offsets.size - 1); }
+
+  std::shared_ptr<const Artifact> artifact;  // Owns what the spans show.
+  std::vector<Feature> features;
+  std::uint32_t num_real = 0;
+  std::uint32_t num_discrete = 0;
+  std::uint32_t num_columns = 0;
+  std::string money;                 // Path of the bid; empty when the log has none.
+  Span<std::uint32_t> node_offsets;  // [tree + 1]
+  Span<std::uint32_t> leaf_offsets;  // [tree + 1]
+  Span<Node> nodes;
+  Span<float> leaf_weights;      // tree t owns leaf_offsets[t]:leaf_offsets[t + 1], by leaf ordinal
+  Span<float> category_weights;  // [column]
+  float bias = 0.0f;
+  double slope = 1.0;
+  double intercept = 0.0;
+};
+
+}  // namespace cpp_serving
+
+#endif  // CPP_SERVING_MODEL_H_

@@ -1,0 +1,234 @@
+"""From logged days and a feature set to a transformer's artifact, in one job."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from modern.calibration import Calibration, fit_calibration, pctr_from_logits
+from modern.config import ModernConfig
+from modern.data import LabelledRows, choose_days, labelled_rows, split_rows
+from modern.features import FeatureSet, open_feature_set
+from modern.fit import Epoch, fit_transformer, logits_of
+from modern.metrics import Quality, quality_of
+from modern.tokens import layout_of
+from modern.transformer import Transformer
+from modern.transformer_artifact import FORMAT, check_replaceable, load_artifact, save_artifact
+from replay.digests import digest_of_file, digest_of_json
+from replay.errors import ArtifactError
+from replay.logs.parquet import LoggedDay, list_days, open_day
+
+# The sources that decide the weights; another one of these is another training.
+SOURCES = (
+    *("config.py", "data.py", "tokens.py", "transformer.py", "fit.py", "calibration.py"),
+    *("train.py", "metrics.py", "features*.py"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """One training, everything that decides its bytes known and nothing computed yet.
+
+    Attributes:
+        training_id: From the digests of all that, so the same inputs have the same id.
+        log_digest: Of the training days and the held-out one.
+    """
+
+    train: tuple[LoggedDay, ...]
+    held_out: LoggedDay
+    feature_set: FeatureSet
+    features_json: bytes
+    config: ModernConfig
+    versions: Mapping[str, str]
+    training_id: str
+    log_digest: str
+
+
+def plan_job(
+    logs: Path,
+    features: Path,
+    config: ModernConfig,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    held_out: date | None = None,
+) -> Job:
+    """Find the days, read the feature set, and give the training its id.
+
+    Raises:
+        LogError: A day can not be read.
+        ConfigError: The days do not make a training (see `choose_days`).
+        ArtifactError: The feature set can not be read.
+    """
+    days = choose_days(list_days(logs), first=first, last=last, held_out=held_out)
+    feature_set = open_feature_set(features)
+    train = tuple(open_day(logs, day) for day in days.train)
+    held_out_day = open_day(logs, days.held_out)
+    log_digest = digest_of_json({d.day.isoformat(): d.digest for d in (*train, held_out_day)})
+    versions = {
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+    root = Path(__file__).parent
+    sources = sorted({path for pattern in SOURCES for path in root.glob(pattern)})
+    decides = {
+        "format": FORMAT,
+        "trained_on": [day.isoformat() for day in days.train],
+        "held_out": days.held_out.isoformat(),
+        "log": log_digest,
+        "features": digest_of_file(features),
+        "config": config.to_json(),
+        "versions": versions,
+        "sources": {path.name: digest_of_file(path) for path in sources},
+    }
+    return Job(
+        train=train,
+        held_out=held_out_day,
+        feature_set=feature_set,
+        features_json=features.read_bytes(),
+        config=config,
+        versions=versions,
+        training_id=digest_of_json(decides).removeprefix("sha256:")[:32],
+        log_digest=log_digest,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a training came to.
+
+    Attributes:
+        trained: False when the folder held this very training already.
+        prior: The figures of always predicting the training days' click rate.
+        modern: The transformer's, on the same held-out rows.
+    """
+
+    trained: bool
+    training_id: str
+    held_out: str
+    prior: Quality
+    modern: Quality
+
+
+def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Train, judge on the held-out day, and write the artifact; or find that it stands there.
+
+    Raises:
+        ConfigError: `out` holds something that is no such artifact.
+        LogError: The days can not be read, or hold nothing to learn from.
+    """
+    check_replaceable(out)
+    done = _standing(job, out)
+    if done is not None:
+        return done
+    rows = labelled_rows(job.train, job.feature_set)
+    training = job.config.training
+    parts = split_rows(
+        rows,
+        stopping_share=training.stopping_share,
+        calibration_share=training.calibration_share,
+        seed=training.seed,
+    )
+    say(
+        f"{len(rows):,} labelled candidates of {len(job.train)} days, {int(rows.click.sum()):,} "
+        f"clicked; {len(parts.fit):,} to fit, {len(parts.stopping):,} to stop, "
+        f"{len(parts.calibration):,} to calibrate"
+    )
+    model = fit_transformer(
+        parts, layout_of(job.feature_set), job.config, report=lambda epoch: say(_line_of(epoch))
+    )
+    calibration = fit_calibration(
+        logits_of(model, parts.calibration.inputs), parts.calibration.click
+    )
+    outcome = _judge(job, model, calibration, rows)
+    save_artifact(
+        out,
+        manifest=_manifest(job),
+        features_json=job.features_json,
+        model=model,
+        calibration=calibration,
+        metrics=_metrics_json(outcome),
+    )
+    return outcome
+
+
+def table_of(outcome: Outcome) -> str:
+    """The held-out figures beside the prior's, as text."""
+    rows = f"{outcome.modern.rows:,} labelled candidates, {outcome.modern.clicks:,} clicked"
+    lines = [
+        f"held out {outcome.held_out}: {rows}",
+        f"{'':10}{'NE':>10}{'AUC':>10}{'calibration':>14}",
+    ]
+    for name, quality in (("prior", outcome.prior), ("modern", outcome.modern)):
+        figures = (quality.ne, quality.auc, quality.calibration)
+        shown = ["undefined" if f is None else f"{f:.4f}" for f in figures]
+        lines.append(f"{name:10}{shown[0]:>10}{shown[1]:>10}{shown[2]:>14}")
+    return "\n".join(lines)
+
+
+def _judge(job: Job, model: Transformer, calibration: Calibration, rows: LabelledRows) -> Outcome:
+    held_out = labelled_rows([job.held_out], job.feature_set)
+    pctr = pctr_from_logits(logits_of(model, held_out.inputs), calibration)
+    prior = np.full(len(held_out), rows.click.mean())
+    return Outcome(
+        trained=True,
+        training_id=job.training_id,
+        held_out=job.held_out.day.isoformat(),
+        prior=quality_of(prior, held_out.click),
+        modern=quality_of(pctr, held_out.click),
+    )
+
+
+def _standing(job: Job, out: Path) -> Outcome | None:
+    """The outcome of this very training, when `out` holds it undamaged."""
+    try:
+        artifact = load_artifact(out)
+    except ArtifactError:
+        return None
+    if artifact.training_id != job.training_id:
+        return None
+    return Outcome(
+        trained=False,
+        training_id=job.training_id,
+        held_out=artifact.metrics["held_out"],
+        prior=Quality(**artifact.metrics["prior"]),
+        modern=Quality(**artifact.metrics["modern"]),
+    )
+
+
+def _manifest(job: Job) -> dict[str, Any]:
+    return {
+        "training_id": job.training_id,
+        "features_training_id": job.feature_set.training_id,
+        "trained_on": [day.day.isoformat() for day in job.train],
+        "held_out": job.held_out.day.isoformat(),
+        "log_digest": job.log_digest,
+        "seed": job.config.training.seed,
+        "versions": dict(job.versions),
+        "config": job.config.to_json(),
+    }
+
+
+def _metrics_json(outcome: Outcome) -> dict[str, Any]:
+    return json.loads(  # type: ignore[no-any-return]  # a JSON object
+        json.dumps(
+            {
+                "held_out": outcome.held_out,
+                "prior": asdict(outcome.prior),
+                "modern": asdict(outcome.modern),
+            }
+        )
+    )
+
+
+def _line_of(epoch: Epoch) -> str:
+    return f"epoch {epoch.number:2}  log loss {epoch.log_loss:.5f}{'  best' if epoch.best else ''}"

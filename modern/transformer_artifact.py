@@ -1,0 +1,245 @@
+"""The transformer's artifact: one folder, every file under the digest and the id of one training."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from modern.calibration import Calibration
+from modern.config import ModernConfig, config_from_json
+from modern.features import FeatureSet, is_training_id, open_feature_set
+from modern.tokens import RealStatistics, layout_of
+from modern.transformer import Transformer
+from replay.digests import digest_of_file
+from replay.errors import ArtifactError, ConfigError
+
+FORMAT = "parity.modern/1"
+FILES = ("calibration.json", "features.json", "metrics.json", "weights.safetensors")
+_FIX = "train again: python -m modern train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TransformerArtifact:
+    """What one training left behind, checked.
+
+    Attributes:
+        manifest: As it stands in manifest.json.
+        model: In evaluation mode.
+    """
+
+    training_id: str
+    manifest: Mapping[str, Any]
+    feature_set: FeatureSet
+    config: ModernConfig
+    model: Transformer
+    calibration: Calibration
+    metrics: Mapping[str, Any]
+
+
+def save_artifact(
+    out: Path,
+    *,
+    manifest: Mapping[str, Any],
+    features_json: bytes,
+    model: Transformer,
+    calibration: Calibration,
+    metrics: Mapping[str, Any],
+) -> None:
+    """Write the folder in one step: it stands whole, or as it stood before.
+
+    Args:
+        out: The folder; one that is no artifact of this format is never replaced.
+        manifest: With its "training_id"; the format and the files' digests are added here.
+        features_json: The bytes of features.json.
+        model: Its parameters and statistics become weights.safetensors.
+        calibration, metrics: Become JSON files.
+
+    Raises:
+        ConfigError: `out` holds something else.
+    """
+    check_replaceable(out)
+    training_id = manifest["training_id"]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        fresh = scratch / "new"
+        fresh.mkdir()
+        (fresh / "features.json").write_bytes(features_json)
+        _write_json(
+            fresh / "calibration.json",
+            {
+                "training_id": training_id,
+                "slope": calibration.slope,
+                "intercept": calibration.intercept,
+            },
+        )
+        _write_json(fresh / "metrics.json", {"training_id": training_id, **metrics})
+        # One entry of metadata: several would be written in no fixed order.
+        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, fresh / "weights.safetensors", metadata={"training_id": training_id})
+        digests = {name: digest_of_file(fresh / name) for name in FILES}
+        _write_json(fresh / "manifest.json", {"format": FORMAT, **manifest, "files": digests})
+        for path in fresh.iterdir():
+            _flush(path)
+        if out.exists():
+            out.rename(scratch / "old")
+        fresh.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse to write over a file or a folder that is not an artifact of this format.
+
+    Raises:
+        ConfigError: There is such a file or folder.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    foreign = (
+        {path.name for path in out.iterdir()} - {*FILES, "manifest.json"} if out.is_dir() else {"."}
+    )
+    if foreign:
+        raise ConfigError(
+            f"{str(out)!r} is there and is no artifact of this training "
+            f"(it holds {', '.join(sorted(foreign)[:3])}).",
+            where="--out",
+            fix="name another folder, or remove this one",
+        )
+
+
+def load_artifact(folder: Path) -> TransformerArtifact:
+    """Read the folder and check every file before anything of it is used.
+
+    Raises:
+        ArtifactError: A file is missing, damaged, of an unknown format, or from another training.
+    """
+    manifest = _read_manifest(folder)
+    training_id: str = manifest["training_id"]
+    where = str(folder / "manifest.json")
+    config = config_from_json(manifest.get("config"), where=where)
+    feature_set = open_feature_set(folder / "features.json")
+    if feature_set.training_id != manifest.get("features_training_id"):
+        raise ArtifactError(
+            f"the feature set is of training {feature_set.training_id}, the transformer was "
+            f"trained on that of {manifest.get('features_training_id')!r}.",
+            where=str(folder / "features.json"),
+            fix=_FIX,
+        )
+    return TransformerArtifact(
+        training_id=training_id,
+        manifest=manifest,
+        feature_set=feature_set,
+        config=config,
+        model=_read_model(folder / "weights.safetensors", feature_set, config, training_id),
+        calibration=_read_calibration(folder / "calibration.json", training_id),
+        metrics=_read_json(folder / "metrics.json", training_id),
+    )
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    manifest = _read_json(path, None)
+    if manifest.get("format") != FORMAT:
+        raise _damaged(f"the format is {manifest.get('format')!r}, not {FORMAT!r}", path)
+    training_id, files = manifest.get("training_id"), manifest.get("files")
+    if not isinstance(training_id, str) or not is_training_id(training_id):
+        raise _damaged(f"training_id {training_id!r} is not 32 lowercase hexadecimal digits", path)
+    if not isinstance(files, dict) or set(files) != set(FILES):
+        raise _damaged(f"'files' does not list {', '.join(FILES)}", path)
+    for name in FILES:
+        try:
+            digest = digest_of_file(folder / name)
+        except OSError as error:
+            raise _damaged(f"{name} can not be read: {error.strerror}", folder / name) from error
+        if digest != files[name]:
+            raise _damaged(
+                f"{name} has the digest {digest}, its manifest says {files[name]}: it was cut "
+                "short, changed, or comes from another training",
+                folder / name,
+            )
+    return manifest
+
+
+def _read_model(
+    path: Path, feature_set: FeatureSet, config: ModernConfig, training_id: str
+) -> Transformer:
+    layout = layout_of(feature_set)
+    blank = torch.ones(len(layout.real)).numpy()
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced below
+        model = Transformer(
+            layout,
+            config.transformer,
+            statistics=RealStatistics(mean=blank, scale=blank),
+            prior_logit=0.0,
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError) as error:
+        raise _damaged(f"the weights can not be read: {error}", path) from error
+    _check_same_training(metadata.get("training_id"), training_id, path)
+    expected = {name: (t.shape, t.dtype) for name, t in model.state_dict().items()}
+    for name in sorted({*expected, *weights}):
+        found = (weights[name].shape, weights[name].dtype) if name in weights else "absent"
+        if found != expected.get(name):
+            raise _damaged(
+                f"weight {name!r} is {found}, the configuration asks for {expected.get(name)}", path
+            )
+        if not weights[name].isfinite().all():
+            raise _damaged(f"weight {name!r} is not finite everywhere", path)
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(False)  # noqa: FBT003  # PyTorch's own signature
+
+
+def _read_calibration(path: Path, training_id: str) -> Calibration:
+    value = _read_json(path, training_id)
+    numbers = [value.get("slope"), value.get("intercept")]
+    if not all(isinstance(n, float) and math.isfinite(n) for n in numbers) or numbers[0] <= 0:
+        raise _damaged(f"slope and intercept are {numbers}; two finite numbers, slope > 0", path)
+    return Calibration(slope=numbers[0], intercept=numbers[1])
+
+
+def _read_json(path: Path, training_id: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(f"the file can not be read: {error}", path) from error
+    if not isinstance(value, dict):
+        raise _damaged(f"the file holds a {type(value).__name__}, not an object", path)
+    if training_id is not None:
+        _check_same_training(value.get("training_id"), training_id, path)
+    return value
+
+
+def _check_same_training(found: object, training_id: str, path: Path) -> None:
+    if found != training_id:
+        raise _damaged(f"it is of training {found!r}, the manifest of {training_id!r}", path)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(what: str, path: Path) -> ArtifactError:
+    return ArtifactError(f"{what}.", where=str(path), fix=_FIX)

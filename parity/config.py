@@ -1,0 +1,352 @@
+"""parity.yaml: logs, stacks, and a plan for each pair of them, typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from parity.config_errors import error_in_file, near, shown
+from parity.config_file import ConfigFile, read_config_file
+from parity.judge.policy import Margin, Policy
+from parity.plan import EXAMPLES, PER_PLACE, PROBED, Plan
+from parity.tolerance import PlannedTolerance
+from replay.errors import ConfigError
+from replay.registry import StackSpec, find_spec
+
+DEFAULT_PATH = Path("parity.yaml")
+
+Why = Annotated[str, Field(min_length=1, pattern=r"\S", description="Where the value comes from.")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Patterns = str | list[str]
+
+
+class _Entry(BaseModel):
+    """Frozen, of exactly the declared types, without further keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class StackEntry(_Entry):
+    """How a stack is opened."""
+
+    open: Annotated[str, Field(pattern=r"^[\w.]+:\w+$", examples=["my_team.serving:open_stack"])]
+    """`package.module:function`, called as `function(artifact, **options)`."""
+    artifact: Path | None = None
+    """The file or folder it is opened from, relative to this file."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further keyword arguments of the function."""
+
+
+class ToleranceEntry(_Entry):
+    """How far a checkpoint's values may differ, in place of what the stacks declare."""
+
+    kind: Literal["exact", "ulps", "absolute"]
+    """The unit: none, units in the last place, or the checkpoint's own."""
+    value: Annotated[float, Field(ge=0)] = 0.0
+    """The bound; not used by `exact`."""
+    why: Why
+
+    @model_validator(mode="after")
+    def _has_its_bound(self) -> ToleranceEntry:
+        if self.kind != "exact" and "value" not in self.model_fields_set:
+            raise PydanticCustomError(
+                "no_bound", "a tolerance in {kind} needs a value", {"kind": self.kind}
+            )
+        return self
+
+
+class MarginEntry(_Entry):
+    """How much worse than the reference's a metric may be, in its own unit."""
+
+    margin: Annotated[float, Field(ge=0)]
+    """The whole 95 % interval of the difference has to lie within it."""
+    why: Why
+
+
+class PolicyEntry(_Entry):
+    """What a verdict asks for."""
+
+    ne_worse_by: MarginEntry | None = None
+    """Normalised entropy: log loss over the entropy of the click rate; lower is better."""
+    auc_worse_by: MarginEntry | None = None
+    """Area under the ROC curve; higher is better."""
+    calibration_error_worse_by: MarginEntry | None = None
+    """|predicted / observed clicks - 1|; lower is better."""
+    log_loss_worse_by: MarginEntry | None = None
+    """Mean log loss in nats; lower is better."""
+    top_k_overlap_worse_by: MarginEntry | None = None
+    """1 - overlap of both sides' first `top_k` candidates, mean over requests."""
+    rank_correlation_worse_by: MarginEntry | None = None
+    """1 - correlation of both sides' ranks, mean over requests."""
+    min_requests: Annotated[int, Field(ge=1)] = 1
+    """Fewer compared requests are no evidence."""
+    min_compared_share: Share = 0.5
+    """Of the requests read; below it the verdict would speak of a minority of the day."""
+    min_clicks: Annotated[int, Field(ge=1)] = 20
+    """Fewer clicks decide no metric: their intervals cover less than 95 %."""
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Resamples of the requests behind every interval."""
+    fidelity: Literal["if_logged", "require"] = "if_logged"
+    """Whether a log without served values is accepted. Failing fidelity is never parity."""
+
+    def margins(self) -> dict[str, Margin]:
+        """Metric name to its margin."""
+        suffix = "_worse_by"
+        found = {}
+        for name in type(self).model_fields:
+            entry = getattr(self, name)
+            if name.endswith(suffix) and entry is not None:
+                found[name.removesuffix(suffix)] = Margin(worse_by=entry.margin, why=entry.why)
+        return found
+
+
+class PlanEntry(_Entry):
+    """How one pair of stacks, or several, is compared."""
+
+    reference: Patterns
+    """A stack's name, a glob, or a list of these."""
+    challenger: Patterns
+    """The same of the challenger."""
+    outputs: Literal["bounded", "statistical"] = "bounded"
+    """`bounded`: the same model translated, every checkpoint within its tolerance.
+    `statistical`: another model, features as usual and outputs by metrics with margins."""
+    same_training: bool | None = None
+    """Both artifacts come from one training; by default true where outputs are bounded."""
+    renames: dict[str, str] = Field(default_factory=dict)
+    """A challenger's checkpoint to the reference's name for it."""
+    tolerances: dict[str, ToleranceEntry] = Field(default_factory=dict)
+    """Name or glob of a reference's checkpoint to a tolerance."""
+    left_out: dict[str, Why] = Field(default_factory=dict)
+    """Name or glob of a reference's checkpoint to the reason why it is not compared."""
+    min_coverage: Share = 1.0
+    """Share of the reference's checkpoints, left_out aside, that has to be compared."""
+    top_k: Annotated[int, Field(ge=1)] = 3
+    """Candidates that count as shown, for the overlap of rankings."""
+    probed: Annotated[int, Field(ge=1)] = PROBED
+    """At most so many diverging requests are probed, and as many agreeing ones."""
+    per_place: Annotated[int, Field(ge=1)] = PER_PLACE
+    """Of them, kept for each place where divergence begins."""
+    examples: Annotated[int, Field(ge=0)] = EXAMPLES
+    """Kept for each checkpoint."""
+    policy: PolicyEntry = Field(default_factory=PolicyEntry)
+    """What the verdict asks for."""
+
+    @field_validator("reference", "challenger")
+    @classmethod
+    def _names_something(cls, value: Patterns) -> Patterns:
+        if not value or (isinstance(value, list) and not all(value)):
+            raise PydanticCustomError(
+                "no_name", "a stack's name, a glob, or a list of these is needed"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> PlanEntry:
+        if self.outputs == "statistical" and not self.policy.margins():
+            raise PydanticCustomError(
+                "no_margin",
+                "statistical outputs are judged by metrics, and the policy sets no margin "
+                "(known: {known})",
+                {
+                    "known": ", ".join(
+                        n for n in PolicyEntry.model_fields if n.endswith("_worse_by")
+                    )
+                },
+            )
+        return self
+
+    def speaks_of(self, reference: str, challenger: str) -> bool:
+        """Whether this entry is about the pair."""
+        return _matches(reference, self.reference) and _matches(challenger, self.challenger)
+
+    def to_plan(self) -> Plan:
+        """What to compare, and how tightly."""
+        bounded = self.outputs == "bounded"
+        return Plan(
+            outputs=self.outputs,
+            same_training=bounded if self.same_training is None else self.same_training,
+            renames=self.renames,
+            tolerances={
+                name: PlannedTolerance(kind=t.kind, value=t.value, why=t.why)
+                for name, t in self.tolerances.items()
+            },
+            left_out=self.left_out,
+            min_coverage=self.min_coverage,
+            top_k=self.top_k,
+            probed=self.probed,
+            per_place=self.per_place,
+            examples=self.examples,
+        )
+
+    def to_policy(self) -> Policy:
+        """What to ask of the result."""
+        policy = self.policy
+        return Policy(
+            min_requests=policy.min_requests,
+            min_compared_share=policy.min_compared_share,
+            min_coverage=self.min_coverage,
+            fidelity=policy.fidelity,
+            margins=policy.margins(),
+            min_clicks=policy.min_clicks,
+            resamples=policy.resamples,
+        )
+
+
+class Config(_Entry):
+    """The configuration of `parity`: what is replayed, through which stacks, judged how."""
+
+    logs: Path = Path("logs")
+    """Folder of logged days (`date=2019-11-30/part-*.parquet`), relative to this file."""
+    runs: Path = Path("runs")
+    """Folder that run directories are written to."""
+    cache: Path | None = Path("cache")
+    """Folder where the reference's traces are kept for the next replay; null keeps none."""
+    stacks: dict[str, StackEntry] = Field(default_factory=dict)
+    """Name to stack."""
+    plans: list[PlanEntry] = Field(default_factory=list)
+    """The first that speaks of a pair is its plan."""
+
+    def specs(self) -> dict[str, StackSpec]:
+        """Name to the configured stack."""
+        return {
+            name: StackSpec(
+                name=name, opener=entry.open, artifact=entry.artifact, options=entry.options
+            )
+            for name, entry in self.stacks.items()
+        }
+
+    def spec(self, name: str) -> StackSpec:
+        """The stack a user means by a name, or by `package.module:open_stack`.
+
+        Raises:
+            ConfigError: Nothing is known by that name; it offers what is.
+        """
+        return find_spec(name, self.specs())
+
+    def plan_entry(self, reference: str, challenger: str) -> PlanEntry:
+        """The first plan that speaks of a pair.
+
+        Raises:
+            ConfigError: None does; it offers the pairs there are.
+        """
+        for entry in self.plans:
+            if entry.speaks_of(reference, challenger):
+                return entry
+        pairs = "; ".join(f"{_listed(e.reference)} -> {_listed(e.challenger)}" for e in self.plans)
+        raise ConfigError(
+            f"no plan speaks of {reference} -> {challenger} (known: {pairs or 'none'}).",
+            where="'plans' in parity.yaml",
+            fix=f"add an entry: {{reference: {json.dumps(reference)}, "
+            f"challenger: {json.dumps(challenger)}, outputs: bounded}}",
+        )
+
+    def plan(self, reference: str, challenger: str) -> Plan:
+        """What to compare between a pair, and how tightly."""
+        return self.plan_entry(reference, challenger).to_plan()
+
+    def policy(self, reference: str, challenger: str) -> Policy:
+        """What to ask of a pair's result."""
+        return self.plan_entry(reference, challenger).to_policy()
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read a configuration; its paths are taken relative to its file.
+
+    Args:
+        path: The file; None means parity.yaml in the current folder.
+
+    Raises:
+        ConfigError: Naming file, line and column, what was found and what is allowed.
+    """
+    file = read_config_file(DEFAULT_PATH if path is None else path)
+    if not isinstance(file.plain, dict):
+        raise ConfigError(
+            f"the file holds {shown(file.plain)}, not keys with values.",
+            where=file.where(()),
+            fix=f"start with one of: {', '.join(Config.model_fields)}",
+        )
+    try:
+        # As JSON, where pydantic's strict types take a list for a tuple and text for a path.
+        config = Config.model_validate_json(json.dumps(file.plain))
+    except ValidationError as error:
+        raise error_in_file(file, error.errors(include_url=False), _fields_at) from None
+    _check_stack_names(file, config)
+    return _resolved(config, file.path.parent)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of parity.yaml, as committed in docs/config.schema.json."""
+    schema = Config.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _resolved(config: Config, folder: Path) -> Config:
+    stacks = {
+        name: entry.model_copy(
+            update={"artifact": None if entry.artifact is None else folder / entry.artifact}
+        )
+        for name, entry in config.stacks.items()
+    }
+    return config.model_copy(
+        update={
+            "logs": folder / config.logs,
+            "runs": folder / config.runs,
+            "cache": None if config.cache is None else folder / config.cache,
+            "stacks": stacks,
+        }
+    )
+
+
+def _check_stack_names(file: ConfigFile, config: Config) -> None:
+    """Refuse a plan that names a stack which nothing defines: it would never be used."""
+    for index, entry in enumerate(config.plans):
+        for side in ("reference", "challenger"):
+            patterns: Patterns = getattr(entry, side)
+            listed = [patterns] if isinstance(patterns, str) else patterns
+            for place, name in enumerate(listed):
+                if any(c in name for c in "*?[:"):
+                    continue
+                try:
+                    config.spec(name)
+                except ConfigError as error:
+                    at = [] if isinstance(patterns, str) else [place]
+                    raise ConfigError(
+                        f"{error.what.rstrip('.')}{near(name, list(config.stacks)) or '.'}",
+                        where=file.where(("plans", index, side, *at)),
+                        fix="name a stack of 'stacks', an installed one, or a glob",
+                    ) from None
+
+
+def _fields_at(place: Sequence[str | int]) -> list[str]:
+    """The keys that are allowed at a place."""
+    models: dict[tuple[str, ...], type[BaseModel]] = {
+        (): Config,
+        ("stacks", "*"): StackEntry,
+        ("plans", "*"): PlanEntry,
+        ("plans", "*", "tolerances", "*"): ToleranceEntry,
+        ("plans", "*", "policy"): PolicyEntry,
+        ("plans", "*", "policy", "*"): MarginEntry,
+    }
+    for shape, model in models.items():
+        if len(shape) == len(place) and all(
+            s in {"*", p} for s, p in zip(shape, place, strict=True)
+        ):
+            return list(model.model_fields)
+    return []
+
+
+def _matches(name: str, patterns: Patterns) -> bool:
+    listed = [patterns] if isinstance(patterns, str) else patterns
+    return any(fnmatchcase(name, pattern) for pattern in listed)
+
+
+def _listed(patterns: Patterns) -> str:
+    return patterns if isinstance(patterns, str) else ", ".join(patterns)

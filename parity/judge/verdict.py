@@ -1,0 +1,257 @@
+"""From a report to a verdict: may the challenger take the reference's place?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Literal
+
+from parity.judge.policy import Policy
+from parity.judge.report import Report
+
+VerdictName = Literal["PARITY", "DIVERGED", "INCONCLUSIVE", "BROKEN"]
+
+EXIT_CODES: Mapping[VerdictName, int] = MappingProxyType(
+    {"PARITY": 0, "DIVERGED": 1, "INCONCLUSIVE": 3, "BROKEN": 4}
+)
+# A tool or a stack that failed says nothing about parity; a difference that was seen stands,
+# whatever else was not seen; missing evidence is never a pass.
+PRECEDENCE: tuple[VerdictName, ...] = ("BROKEN", "DIVERGED", "INCONCLUSIVE", "PARITY")
+
+# Why a logged row was not compared (docs/formats.md). Any other reason is a stack's failure.
+LOG_REASONS = frozenset(
+    {
+        "missing_field",
+        "no_candidates",
+        "duplicate_ad_id",
+        "duplicate_request_id",
+        "wrong_date",
+        "invalid_text",
+        "invalid_label",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One finding, and the verdict that it would be if it were alone.
+
+    Attributes:
+        verdict: "PARITY" for what speaks for it, or only has to be said.
+        code: For programs, such as "cause" or "canary_missed".
+        text: For people, one sentence.
+    """
+
+    verdict: VerdictName
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The conclusion, with every reason for it, the decisive ones first."""
+
+    verdict: VerdictName
+    exit_code: int
+    reasons: tuple[Reason, ...]
+
+
+def decide(report: Report, policy: Policy) -> Verdict:
+    """Weigh everything that was found: BROKEN > DIVERGED > INCONCLUSIVE > PARITY.
+
+    Parity is concluded only from evidence: requests compared, outputs among what was
+    compared, coverage as the plan asks, a canary that was not missed, and, where outputs
+    are compared statistically, every judged metric no worse.
+    """
+    reasons = [
+        *_broken(report),
+        *_differences(report),
+        *_fidelity(report, policy),
+        *_evidence(report, policy),
+        *_canary(report),
+        *_metrics(report),
+        *_conditions(report),
+    ]
+    reasons.sort(key=lambda reason: PRECEDENCE.index(reason.verdict))
+    if not reasons or reasons[0].verdict == "PARITY":
+        reasons.insert(0, _agreement(report))
+    name = reasons[0].verdict
+    return Verdict(verdict=name, exit_code=EXIT_CODES[name], reasons=tuple(reasons))
+
+
+def coverage_share(report: Report) -> float | None:
+    """The share of the reference's checkpoints that was compared; None when it has none.
+
+    What the plan leaves out, with its reason, is not asked for. What only the challenger has
+    is listed: it can not have been carried over wrongly.
+    """
+    compared = set(report.coverage.compared)
+    asked = compared | {
+        name
+        for name in report.coverage.unmatched_reference
+        if not any(fnmatchcase(name, pattern) for pattern in report.coverage.left_out)
+    }
+    return len(compared) / len(asked) if asked else None
+
+
+def _broken(report: Report) -> Iterator[Reason]:
+    counts = report.requests
+    accounted = counts.compared + sum(counts.rejected.values())
+    if counts.read != accounted:
+        yield Reason(
+            verdict="BROKEN",
+            code="totals",
+            text=f"{counts.read} requests were read, but {counts.compared} compared and "
+            f"{accounted - counts.compared} rejected make {accounted}.",
+        )
+    for figures in report.checkpoints:
+        if not 0 <= figures.differing <= figures.rows:
+            yield Reason(
+                verdict="BROKEN",
+                code="totals",
+                text=f"{figures.checkpoint}: {figures.differing} of {figures.rows} rows differ.",
+            )
+    for reason, number in counts.rejected.items():
+        if reason not in LOG_REASONS and number:
+            yield Reason(
+                verdict="BROKEN",
+                code="stack_failed",
+                text=f"a stack failed on {number} requests ({reason}).",
+            )
+
+
+def _differences(report: Report) -> Iterator[Reason]:
+    for cause in report.causes:
+        yield Reason(
+            verdict="DIVERGED",
+            code="cause",
+            text=f"{cause.checkpoint} differs by itself: {cause.local.differing} of "
+            f"{cause.local.rows} probed rows beyond the tolerance ({cause.tolerance}).",
+        )
+    for name in report.unexplained:
+        yield Reason(
+            verdict="DIVERGED",
+            code="unexplained",
+            text=f"{name} differs, and no cause that was found explains it.",
+        )
+
+
+def _fidelity(report: Report, policy: Policy) -> Iterator[Reason]:
+    status = report.fidelity.status
+    if status == "differs":
+        parted = ", ".join(
+            f"{name} on {differing} of {rows}"
+            for name, (rows, differing) in report.fidelity.fields.items()
+            if differing
+        )
+        yield Reason(
+            verdict="INCONCLUSIVE",
+            code="fidelity_differs",
+            text="replaying the reference does not reproduce what was served "
+            f"({parted}): the replay, the log or the artifact is not production's.",
+        )
+    elif status == "not_logged":
+        yield Reason(
+            verdict="INCONCLUSIVE" if policy.fidelity == "require" else "PARITY",
+            code="fidelity_not_logged",
+            text="the log does not hold what was served, so the replay itself is unchecked.",
+        )
+
+
+def _evidence(report: Report, policy: Policy) -> Iterator[Reason]:
+    counts = report.requests
+    if counts.compared == 0 or report.candidates == 0:
+        yield _lacking("nothing_compared", "not one request was compared.")
+    elif counts.compared < policy.min_requests:
+        yield _lacking(
+            "too_few_requests",
+            f"{counts.compared} requests were compared, the policy asks for {policy.min_requests}.",
+        )
+    if counts.read and counts.compared / counts.read < policy.min_compared_share:
+        yield _lacking(
+            "too_many_rejected",
+            f"only {counts.compared} of {counts.read} requests could be compared, the policy "
+            f"asks for {policy.min_compared_share:.0%}.",
+        )
+    if not any(f.stage == "output" and f.rows for f in report.checkpoints):
+        yield _lacking("no_output", "no output was compared.")
+    share = coverage_share(report)
+    if share is None or share < policy.min_coverage:
+        yield _lacking(
+            "coverage",
+            f"{len(report.coverage.compared)} checkpoints were compared, "
+            f"{len(report.coverage.unmatched_reference)} of the reference are unmatched: "
+            f"coverage {share or 0.0:.1%}, the plan asks for {policy.min_coverage:.1%}.",
+        )
+
+
+def _canary(report: Report) -> Iterator[Reason]:
+    canary = report.canary
+    if canary.planted is None:
+        yield Reason(
+            verdict="PARITY",
+            code="canary_not_run",
+            text="no canary was planted: nothing shows that this replay could see a bug.",
+        )
+    elif not canary.caught:
+        yield _lacking(
+            "canary_missed",
+            f"the canary {canary.planted} was planted and not caught: a real bug "
+            "might have been missed too.",
+        )
+
+
+def _metrics(report: Report) -> Iterator[Reason]:
+    if report.outputs == "bounded":
+        return  # equal within rounding: stronger than any metric, which can not fail it or pass it
+    judged = [metric for metric in report.metrics if metric.decision != "informative"]
+    if not judged:
+        yield _lacking("no_metric", "outputs are compared statistically and no metric is judged.")
+    for metric in judged:
+        measured = (
+            f"{metric.name} {_signed(metric.difference)} "
+            f"[{_signed(metric.low)}, {_signed(metric.high)}], margin {metric.margin:g}"
+            if metric.low is not None and metric.margin is not None
+            else f"{metric.name} could not be measured ({metric.note})"
+        )
+        if metric.decision == "worse":
+            yield Reason(
+                verdict="DIVERGED", code="metric_worse", text=f"{measured}: significantly worse."
+            )
+        elif metric.decision == "undecided":
+            yield _lacking("metric_undecided", f"{measured}: too little evidence.")
+        else:
+            yield Reason(verdict="PARITY", code="metric_no_worse", text=f"{measured}: no worse.")
+
+
+def _conditions(report: Report) -> Iterator[Reason]:
+    if report.sample < 1:
+        yield Reason(
+            verdict="PARITY",
+            code="sampled",
+            text=f"a sample of {report.sample:g} of the requests was replayed.",
+        )
+    for plant in report.plants:
+        yield Reason(
+            verdict="PARITY", code="planted", text=f"{plant} was planted in the challenger."
+        )
+
+
+def _agreement(report: Report) -> Reason:
+    outputs = "within its tolerance" if report.outputs == "bounded" else "no worse"
+    return Reason(
+        verdict="PARITY",
+        code="agreement",
+        text=f"{report.requests.compared} requests and {len(report.coverage.compared)} "
+        f"checkpoints compared: no cause of a difference, outputs {outputs}.",
+    )
+
+
+def _lacking(code: str, text: str) -> Reason:
+    return Reason(verdict="INCONCLUSIVE", code=code, text=text)
+
+
+def _signed(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.4g}"

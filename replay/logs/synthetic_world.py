@@ -1,0 +1,258 @@
+"""The users and ads behind a synthetic log, and how a day changes what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+CATEGORIES = ("books", "games", "garden", "kitchen", "music", "shoes", "sport", "travel")
+SEGMENTS = ("commuter", "family", "gamer", "retired", "student", "visitor")
+COUNTRIES = ("DE", "FR", "JP", "US")
+NOUNS = ("café", "Schlüssel", "東京", "крем", "lamp", "shoes", "guitar", "tent", "naïve art", "tea")
+# The token that matters is `sale`, in whatever case.
+TITLE_PATTERNS = ("{}", "{} sale", "new {} for you", "{} SALE today only")
+ACTIONS = ("view", "click", "purchase")
+NUM_ADVERTISERS = 16
+LONGEST_HISTORY = 30
+HOUR = 3_600_000_000  # microseconds
+UNKNOWN = -1  # in code arrays: the log writes null
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """Impressions and clicks known at midnight; 0 impressions are written as null."""
+
+    impressions: Ints
+    clicks: Ints
+
+    def relative_rate(self) -> Floats:
+        """(clicks + 0.1 * 10) / (impressions + 10), less its mean over all.
+
+        Less its mean, for else clicks would breed clicks, and a long log end in nothing else.
+        """
+        rate: Floats = (self.clicks + 1.0) / (self.impressions + 10.0)
+        centred: Floats = rate - rate.mean()
+        return centred
+
+    def add(self, shown: Ints, clicked: Ints) -> None:
+        """Count a day's impressions: one entry of `shown`, `clicked` for each, by index."""
+        np.add.at(self.impressions, shown, 1)
+        np.add.at(self.clicks, clicked, 1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Ads:
+    """The catalogue; all arrays are [ad]."""
+
+    ad_id: Ints
+    advertiser: Ints
+    advertiser_ids: Ints  # [advertiser]
+    category: Ints  # codes; UNKNOWN for a few
+    title: tuple[str | None, ...]
+    has_sale: Bools
+    price: Floats  # NaN for a few
+    bid_micros: Ints
+    counters: Counters
+    last_clicked_at: Ints  # microseconds; UNKNOWN before the first click
+
+
+@dataclass(slots=True, kw_only=True)
+class Users:
+    """The people; all arrays are [user]."""
+
+    segment: Ints
+    country: Ints  # codes; UNKNOWN for a few
+    age_days: Ints
+    counters: Counters
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """Every user's steps, one array entry a step, sorted by (user, at); codes as in Ads."""
+
+    user: Ints
+    ad: Ints
+    action: Ints
+    at: Ints
+    at_is_known: Bools
+    category: Ints
+
+    def offsets(self, num_users: int) -> Ints:
+        """[user + 1]: user u owns steps offsets[u]:offsets[u+1]."""
+        return np.searchsorted(self.user, np.arange(num_users + 1)).astype(np.int64)
+
+    def category_counts(self, num_users: int) -> Ints:
+        """[user, category] number of steps; steps of unknown category count nowhere."""
+        counts = np.zeros((num_users, len(CATEGORIES)), dtype=np.int64)
+        is_known = self.category >= 0
+        np.add.at(counts, (self.user[is_known], self.category[is_known]), 1)
+        return counts
+
+    def with_clicks(self, user: Ints, ad: Ints, at: Ints, category: Ints) -> History:
+        """With a day's clicks appended, cut to each user's latest LONGEST_HISTORY steps."""
+        click = np.full(len(user), ACTIONS.index("click"), dtype=np.int64)
+        known = np.ones(len(user), dtype=np.bool_)
+        columns: list[tuple[str, NDArray[Any]]] = [
+            ("user", np.concatenate([self.user, user])),
+            ("ad", np.concatenate([self.ad, ad])),
+            ("action", np.concatenate([self.action, click])),
+            ("at", np.concatenate([self.at, at])),
+            ("at_is_known", np.concatenate([self.at_is_known, known])),
+            ("category", np.concatenate([self.category, category])),
+        ]
+        by_name = dict(columns)
+        order = np.lexsort((by_name["at"], by_name["user"]))
+        users = by_name["user"][order]
+        end_of_user = np.searchsorted(users, users, side="right")
+        kept = order[end_of_user - np.arange(len(users)) <= LONGEST_HISTORY]
+        return History(**{name: values[kept] for name, values in columns})
+
+
+@dataclass(slots=True, kw_only=True)
+class Tastes:
+    """Effects on the log-odds of a click that no formula gives: drawn once, by seed."""
+
+    category_of_segment: Floats  # [segment, category]
+    advertiser: Floats  # [advertiser]
+    country: Floats  # [country]
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """Everything a day is drawn from, as known at the midnight before it."""
+
+    ads: Ads
+    users: Users
+    history: History
+    tastes: Tastes
+    clicked_today: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
+    shown_today: list[tuple[Ints, Ints]] = field(default_factory=list)
+
+    def record(self, *, user: Ints, ad: Ints, at: Ints, click: Ints) -> None:
+        """Note shown candidates; nothing is known of them until `end_day`."""
+        is_click = click == 1
+        self.shown_today.append((user, ad))
+        self.clicked_today.append((user[is_click], ad[is_click], at[is_click]))
+
+    def end_day(self) -> None:
+        """At midnight the day's impressions and clicks enter counters and histories."""
+        user, ad = (np.concatenate(parts) for parts in zip(*self.shown_today, strict=True))
+        clicks = (np.concatenate(parts) for parts in zip(*self.clicked_today, strict=True))
+        click_user, click_ad, click_at = clicks
+        self.ads.counters.add(ad, click_ad)
+        self.users.counters.add(user, click_user)
+        np.maximum.at(self.ads.last_clicked_at, click_ad, click_at)
+        category = self.ads.category[click_ad]
+        self.history = self.history.with_clicks(click_user, click_ad, click_at, category)
+        self.users.age_days += 1
+        self.shown_today, self.clicked_today = [], []
+
+
+def make_world(*, seed: int, num_users: int, num_ads: int, start: int) -> World:
+    """Draw users, ads and their past up to `start`, in microseconds since 1970."""
+    rng = np.random.default_rng([seed, 1])
+    ads = _make_ads(rng, num_ads, start)
+    return World(
+        ads=ads,
+        users=_make_users(rng, num_users),
+        history=_make_history(rng, num_users, ads, start),
+        tastes=Tastes(
+            category_of_segment=_scaled(rng, (len(SEGMENTS), len(CATEGORIES)), 0.6),
+            advertiser=_scaled(rng, (NUM_ADVERTISERS,), 0.5),
+            country=_scaled(rng, (len(COUNTRIES),), 0.4),
+        ),
+    )
+
+
+def _make_ads(rng: np.random.Generator, num_ads: int, start: int) -> Ads:
+    # A third of the ids lie above 2^24, where float32 merges neighbours, so neighbours there are.
+    ad_id = np.arange(1, num_ads + 1, dtype=np.int64)
+    ad_id[ad_id % 3 == 0] += 1 << 24
+    noun = rng.integers(len(NOUNS), size=num_ads)
+    pattern = rng.integers(len(TITLE_PATTERNS), size=num_ads)
+    case = rng.integers(3, size=num_ads)
+    titles: list[str | None] = []
+    for n, p, c in zip(noun, pattern, case, strict=True):
+        text = TITLE_PATTERNS[p].format(NOUNS[n])
+        titles.append((text, text.upper(), text.title())[c])
+    for nameless in np.flatnonzero(rng.random(num_ads) < 0.02):
+        titles[nameless] = None
+    impressions = rng.poisson(rng.gamma(2.0, 60.0, num_ads)).astype(np.int64)
+    impressions[rng.random(num_ads) < 0.1] = 0  # new ads
+    quality = rng.beta(1.5, 12.0, num_ads)
+    last_clicked_at = start - (rng.exponential(30.0, num_ads) * HOUR).astype(np.int64) - 1
+    clicks = rng.binomial(impressions, quality).astype(np.int64)
+    last_clicked_at[clicks == 0] = UNKNOWN
+    price: Floats = np.exp(rng.normal(3.0, 0.9, num_ads)).round(2).astype(np.float64)
+    price[rng.random(num_ads) < 0.08] = np.nan
+    category = rng.integers(len(CATEGORIES), size=num_ads)
+    category[rng.random(num_ads) < 0.02] = UNKNOWN
+    return Ads(
+        ad_id=ad_id,
+        advertiser=rng.integers(NUM_ADVERTISERS, size=num_ads),
+        advertiser_ids=(1 << 32) + 1 + 1009 * np.arange(NUM_ADVERTISERS, dtype=np.int64),
+        category=category,
+        title=tuple(titles),
+        has_sale=np.array([t is not None and "sale" in t.lower().split() for t in titles]),
+        price=price,
+        bid_micros=np.exp(rng.normal(13.0, 0.7, num_ads)).astype(np.int64) + 1,
+        counters=Counters(impressions=impressions, clicks=clicks),
+        last_clicked_at=last_clicked_at,
+    )
+
+
+def _make_users(rng: np.random.Generator, num_users: int) -> Users:
+    impressions = rng.poisson(rng.gamma(1.5, 40.0, num_users)).astype(np.int64)
+    impressions[rng.random(num_users) < 0.15] = 0  # new users
+    country = rng.integers(len(COUNTRIES), size=num_users)
+    country[rng.random(num_users) < 0.05] = UNKNOWN
+    return Users(
+        segment=rng.integers(len(SEGMENTS), size=num_users),
+        country=country,
+        age_days=np.exp(rng.normal(4.5, 1.5, num_users)).astype(np.int64),
+        counters=Counters(
+            impressions=impressions,
+            clicks=rng.binomial(impressions, rng.beta(1.5, 12.0, num_users)).astype(np.int64),
+        ),
+    )
+
+
+def _make_history(rng: np.random.Generator, num_users: int, ads: Ads, start: int) -> History:
+    length = np.minimum(rng.geometric(0.1, num_users) - 1, LONGEST_HISTORY)
+    user = np.repeat(np.arange(num_users, dtype=np.int64), length)
+    # Most steps follow the user's favourite category, so histories say something.
+    favourite = rng.integers(len(CATEGORIES), size=num_users)[user]
+    ad = rng.integers(len(ads.ad_id), size=len(user))
+    by_category = [np.flatnonzero(ads.category == c) for c in range(len(CATEGORIES))]
+    follows = rng.random(len(user)) < 0.7
+    pick = rng.random(len(user))
+    for code, members in enumerate(by_category):
+        chosen = np.flatnonzero(follows & (favourite == code))
+        if len(members):
+            ad[chosen] = members[(pick[chosen] * len(members)).astype(np.int64)]
+    at = start - 1 - (rng.exponential(24.0 * 20, len(user)) * HOUR).astype(np.int64)
+    order = np.lexsort((at, user))
+    category = ads.category[ad].copy()
+    category[rng.random(len(user)) < 0.02] = UNKNOWN
+    return History(
+        user=user,
+        ad=ad,
+        action=rng.choice(len(ACTIONS), size=len(user), p=[0.6, 0.3, 0.1]).astype(np.int64),
+        at=at[order],
+        at_is_known=rng.random(len(user)) >= 0.02,
+        category=category,
+    )
+
+
+def _scaled(rng: np.random.Generator, shape: tuple[int, ...], spread: float) -> Floats:
+    """Standard normal draws, centred and scaled so that every seed has effects of this spread."""
+    draws = rng.standard_normal(shape)
+    scaled: Floats = (draws - draws.mean()) / draws.std() * spread
+    return scaled
