@@ -22,8 +22,7 @@ class TrainingConfig:
         batch_size: Labelled candidates a step.
         learning_rate: Of AdamW, after a warm-up over the first half epoch.
         weight_decay: Of AdamW.
-        stopping_share: Share of requests, by hash, whose log loss chooses the epoch.
-        calibration_share: Share of requests, by hash, that only the calibration sees.
+        kept_back_share: Share of requests, by hash, that only the calibration sees.
         threads: Native threads; sums of another number of threads have other last bits.
     """
 
@@ -33,8 +32,7 @@ class TrainingConfig:
     batch_size: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    stopping_share: float = 0.125
-    calibration_share: float = 0.125
+    kept_back_share: float = 0.125
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -43,9 +41,10 @@ class TrainingConfig:
                 raise _refusal(f"{name} is {getattr(self, name)}", "give at least 1")
         if not 0 <= self.seed < 2**63:
             raise _refusal(f"seed is {self.seed}", "give a whole number from 0 to 2^63 - 1")
-        shares = (self.stopping_share, self.calibration_share)
-        if min(shares) <= 0 or sum(shares) >= 1:
-            raise _refusal(f"kept-back shares are {shares}", "give two shares that leave some rows")
+        if not 0 < self.kept_back_share < 0.5:
+            raise _refusal(
+                f"kept_back_share is {self.kept_back_share}", "give a share above 0 and below 0.5"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

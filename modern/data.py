@@ -18,6 +18,8 @@ from replay.errors import ConfigError, LogError
 from replay.logs.parquet import LoggedDay, read_shard
 from replay.request import RequestBatch, batch_from_records
 
+MICROS_OF_A_DAY = 86_400_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
@@ -74,11 +76,13 @@ class LabelledRows:
     Attributes:
         inputs: Their features.
         click: [row].
+        day: [row] UTC date of the request, as `date.toordinal` counts.
         request_ids: [row] text.
     """
 
     inputs: TokenInputs
     click: NDArray[np.bool_]
+    day: NDArray[np.int64]
     request_ids: NDArray[np.object_]
 
     def __len__(self) -> int:
@@ -91,6 +95,7 @@ class LabelledRows:
                 real_CR=self.inputs.real_CR[rows], code_CN=self.inputs.code_CN[rows]
             ),
             click=self.click[rows],
+            day=self.day[rows],
             request_ids=self.request_ids[rows],
         )
 
@@ -121,6 +126,7 @@ def labelled_rows(days: Iterable[LoggedDay], feature_set: FeatureSet) -> Labelle
             code_CN=np.concatenate([part.inputs.code_CN for part in parts]),
         ),
         click=np.concatenate([part.click for part in parts]),
+        day=np.concatenate([part.day for part in parts]),
         request_ids=np.concatenate([part.request_ids for part in parts]),
     )
 
@@ -132,9 +138,11 @@ def rows_from_batch(batch: RequestBatch, feature_set: FeatureSet) -> LabelledRow
     request_of = keys.request_of("candidate")
     features = compute_features(labelled, feature_set)
     request_ids = np.array(keys.request_ids.to_pylist(), dtype=np.object_)
+    days_since_1970 = labelled.column("logged_at").cast(pa.int64()).to_numpy() // MICROS_OF_A_DAY
     return LabelledRows(
         inputs=inputs_from_features(features, feature_set, request_of=request_of),
         click=labelled.column("candidate.click").to_numpy(zero_copy_only=False) == 1,
+        day=(days_since_1970 + date(1970, 1, 1).toordinal())[request_of],
         request_ids=request_ids[request_of],
     )
 
@@ -189,17 +197,23 @@ class Parts:
     calibration: LabelledRows
 
 
-def split_rows(
-    rows: LabelledRows, *, stopping_share: float, calibration_share: float, seed: int
-) -> Parts:
-    """Split by a hash of the request, so that the parts do not depend on the log's order.
+def split_rows(rows: LabelledRows, *, kept_back_share: float, seed: int) -> Parts:
+    """Keep a share of requests for the calibration, by hash, and the last day for stopping.
+
+    A model that serves tomorrow is stopped where tomorrow gets worse: counters that grow from
+    day to day let it learn the days themselves, which a later row of the same day rewards. Where
+    there is one day only, another share of its requests by hash has to do.
 
     Raises:
         LogError: The part the weights are fitted to has no click, or nothing but clicks.
     """
     place = place_of_requests(rows.request_ids, seed=seed)
-    kept_back = stopping_share + calibration_share
-    fit = rows.take(place >= kept_back)
+    calibration = place < kept_back_share
+    if len(np.unique(rows.day)) > 1:
+        stopping = ~calibration & (rows.day == rows.day.max())
+    else:
+        stopping = ~calibration & (place < 2 * kept_back_share)
+    fit = rows.take(~calibration & ~stopping)
     if fit.click.all() or not fit.click.any():
         raise LogError(
             f"of {len(fit)} labelled candidates to learn from, {int(fit.click.sum())} are clicked.",
@@ -208,8 +222,8 @@ def split_rows(
         )
     return Parts(
         fit=fit,
-        stopping=rows.take(place < stopping_share),
-        calibration=rows.take((place >= stopping_share) & (place < kept_back)),
+        stopping=rows.take(stopping),
+        calibration=rows.take(calibration),
     )
 
 

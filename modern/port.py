@@ -15,13 +15,16 @@ from modern.trees import TreeWalk
 
 
 class PortOutputs(NamedTuple):
-    """What the model computes on the way, in causal order; all are float32 but the leaves."""
+    """What the model computes on the way, in causal order.
 
-    leaves_CT: Tensor
-    leaf_sum_C: Tensor
-    category_sum_C: Tensor
-    logit_C: Tensor
-    pctr_C: Tensor
+    `leaves` is [candidate, tree], int32; all others are [candidate], float32.
+    """
+
+    leaves: Tensor
+    leaf_sum: Tensor
+    category_sum: Tensor
+    logit: Tensor
+    pctr: Tensor
 
 
 class LegacyPort(nn.Module):
@@ -29,6 +32,9 @@ class LegacyPort(nn.Module):
 
     A regression over one-hot leaves is a sum of one weight a tree: an embedding bag of width
     one whose rows are the leaves of all trees. The categories are a second bag.
+
+    Attributes:
+        num_trees: The first trees, whose leaves are summed: all of them.
     """
 
     first_leaf: Tensor
@@ -36,24 +42,12 @@ class LegacyPort(nn.Module):
     slope: Tensor
     intercept: Tensor
 
-    def __init__(
-        self,
-        artifact: LegacyArtifact,
-        *,
-        walk: TreeWalk | None = None,
-        num_trees: int | None = None,
-    ) -> None:
-        """Take the weights over.
-
-        Args:
-            artifact: Of the training.
-            walk: Another walk over its trees than the plain one.
-            num_trees: Sum the weights of the first trees only; None for all.
-        """
+    def __init__(self, artifact: LegacyArtifact) -> None:
+        """Take over the trees and weights of a training."""
         super().__init__()
         regression = artifact.regression
-        self.walk = TreeWalk(artifact.forest) if walk is None else walk
-        self.num_trees = artifact.forest.num_trees if num_trees is None else num_trees
+        self.walk = TreeWalk(artifact.forest)
+        self.num_trees = artifact.forest.num_trees
         self.leaf_bag = _bag_of(torch.from_numpy(regression.leaf_weights.copy()))
         self.category_bag = _bag_of(torch.from_numpy(regression.category_weights.copy()))
         self.register_buffer("first_leaf", torch.from_numpy(regression.leaf_offsets[:-1].copy()))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from modern.artifact import LegacyArtifact
 from modern.features import FeatureSet
 from modern.features_discrete import UINT32_END, Bucket, Hash, Id
-from modern.features_numeric import MINUTES_PER_DAY, Hour, Log1p, Weekday
+from modern.features_numeric import Hour, Log1p, Weekday
 from modern.features_spec import FeatureSpec
 from modern.port import LegacyPort
-from modern.trees import TreeWalk
+from modern.trees import Forest
 from replay.capabilities import Fault, Where
+
+TOKYO_MINUTES = 540
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,7 +88,7 @@ class _ModelFault:
     checkpoint: str
     where: Where
     says: str
-    change: Callable[[LegacyArtifact], LegacyPort]
+    change: Callable[[LegacyPort, Forest], None]
 
 
 def port_faults(parts: Parts) -> tuple[Fault, ...]:
@@ -99,8 +103,9 @@ def put_fault(parts: Parts, fault: Fault) -> Parts:
         name = fault.checkpoint.partition(".")[2]
         features = tuple(change(f) if f.name == name else f for f in parts.features.features)
         return replace(parts, features=replace(parts.features, features=features))
-    place = (fault.kind, fault.checkpoint)
-    return replace(parts, model=_MODEL_FAULTS[place].change(parts.artifact))
+    model = deepcopy(parts.model)
+    _MODEL_FAULTS[fault.kind, fault.checkpoint].change(model, parts.artifact.forest)
+    return replace(parts, model=model)
 
 
 def _faults(parts: Parts) -> Iterator[Fault]:
@@ -130,35 +135,36 @@ def _as(kind: type[FeatureSpec]) -> Callable[[Any], FeatureSpec]:
 
 def _other_clock(feature: Hour | Weekday) -> FeatureSpec:
     """UTC taken for local time; where local time is UTC, Tokyo's instead."""
-    tokyo = 9 * 60
-    assert tokyo < MINUTES_PER_DAY
-    return replace(feature, utc_offset_minutes=0 if feature.utc_offset_minutes else tokyo)
+    return replace(feature, utc_offset_minutes=0 if feature.utc_offset_minutes else TOKYO_MINUTES)
 
 
 def _other_seed(feature: Hash) -> FeatureSpec:
     return replace(feature, seed=(feature.seed + 1) % UINT32_END)
 
 
-def _walked(**changes: Any) -> Callable[[LegacyArtifact], LegacyPort]:
-    return lambda artifact: LegacyPort(artifact, walk=TreeWalk(artifact.forest, **changes))
+def _equal_goes_left(model: LegacyPort, _: Forest) -> None:
+    model.walk.comparison = "<="
 
 
-def _missing_the_other_way(artifact: LegacyArtifact) -> LegacyPort:
-    forest = replace(artifact.forest, default_left=~artifact.forest.default_left)
-    return LegacyPort(artifact, walk=TreeWalk(forest))
+def _thresholds_as_spelled(model: LegacyPort, forest: Forest) -> None:
+    model.walk.threshold = torch.from_numpy(forest.decimal.copy())
 
 
-def _fewer_trees(artifact: LegacyArtifact) -> LegacyPort:
-    return LegacyPort(artifact, num_trees=artifact.forest.num_trees - 1)
+def _missing_the_other_way(model: LegacyPort, _: Forest) -> None:
+    both = 2 * model.walk.num_features
+    model.walk.column = (model.walk.column + model.walk.num_features) % both
 
 
-def _scaled(block: str) -> Callable[[LegacyArtifact], LegacyPort]:
-    def change(artifact: LegacyArtifact) -> LegacyPort:
-        weights = getattr(artifact.regression, block) * np.float32(1.01)
-        regression = replace(artifact.regression, **{block: weights})
-        return LegacyPort(replace(artifact, regression=regression))
+def _one_tree_less(model: LegacyPort, _: Forest) -> None:
+    model.num_trees -= 1
 
-    return change
+
+def _larger_leaf_weights(model: LegacyPort, _: Forest) -> None:
+    model.leaf_bag.weight.mul_(1.01)
+
+
+def _larger_category_weights(model: LegacyPort, _: Forest) -> None:
+    model.category_bag.weight.mul_(1.01)
 
 
 _FEATURE_FAULTS: Mapping[str, _FeatureFault] = MappingProxyType(
@@ -220,14 +226,14 @@ _MODEL_FAULTS: Mapping[tuple[str, str], _ModelFault] = MappingProxyType(
                 checkpoint="gbdt.leaves",
                 where="code",
                 says="a value equal to a threshold goes left (<= for <)",
-                change=_walked(comparison="<="),
+                change=_equal_goes_left,
             ),
             _ModelFault(
                 kind="float64_thresholds",
                 checkpoint="gbdt.leaves",
                 where="code",
                 says="thresholds are compared as the file's decimals, not rounded to float32",
-                change=_walked(thresholds_as_spelled=True),
+                change=_thresholds_as_spelled,
             ),
             _ModelFault(
                 kind="nan_direction",
@@ -241,21 +247,21 @@ _MODEL_FAULTS: Mapping[tuple[str, str], _ModelFault] = MappingProxyType(
                 checkpoint="regression.leaf_sum",
                 where="configuration",
                 says="the last tree is left out of the sum",
-                change=_fewer_trees,
+                change=_one_tree_less,
             ),
             _ModelFault(
                 kind="weight_scale",
                 checkpoint="regression.leaf_sum",
                 where="artifact",
                 says="the leaves' weights are 1 % too large",
-                change=_scaled("leaf_weights"),
+                change=_larger_leaf_weights,
             ),
             _ModelFault(
                 kind="weight_scale",
                 checkpoint="regression.category_sum",
                 where="artifact",
                 says="the categories' weights are 1 % too large",
-                change=_scaled("category_weights"),
+                change=_larger_category_weights,
             ),
         )
     }

@@ -298,7 +298,7 @@ def _id_order(ad_ids: pa.Array) -> NDArray[np.int64]:
     if pa.types.is_int64(ad_ids.type):
         return integers(ad_ids)
     dense = pc.rank(ad_ids.cast(pa.binary()), sort_keys="ascending", tiebreaker="dense")
-    return dense.to_numpy(zero_copy_only=False).astype(np.int64)
+    return integers(dense)
 
 
 def _tensor(values: Array) -> torch.Tensor:

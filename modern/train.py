@@ -132,12 +132,7 @@ def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None)
         return done
     rows = labelled_rows(job.train, job.feature_set)
     training = job.config.training
-    parts = split_rows(
-        rows,
-        stopping_share=training.stopping_share,
-        calibration_share=training.calibration_share,
-        seed=training.seed,
-    )
+    parts = split_rows(rows, kept_back_share=training.kept_back_share, seed=training.seed)
     say(
         f"{len(rows):,} labelled candidates of {len(job.train)} days, {int(rows.click.sum()):,} "
         f"clicked; {len(parts.fit):,} to fit, {len(parts.stopping):,} to stop, "

@@ -74,6 +74,9 @@ class TreeWalk(nn.Module):
 
     Buffers: `column`, `threshold`, `ordinal` are [node], `child` is [2 * node], left before
     right, `root` is [tree].
+
+    Attributes:
+        comparison: What goes left. XGBoost's is "<"; the other is a known mistake.
     """
 
     column: Tensor
@@ -82,27 +85,17 @@ class TreeWalk(nn.Module):
     root: Tensor
     ordinal: Tensor
 
-    def __init__(
-        self, forest: Forest, *, comparison: Comparison = "<", thresholds_as_spelled: bool = False
-    ) -> None:
-        """Lay out the nodes.
-
-        Args:
-            forest: The trees.
-            comparison: What goes left. XGBoost's is "<"; the other one is a known mistake.
-            thresholds_as_spelled: Compare in float64 with the file's decimals, unrounded;
-                also a known mistake.
-        """
+    def __init__(self, forest: Forest) -> None:
+        """Lay out the nodes."""
         super().__init__()
         self.depth = forest.depth
         self.num_features = len(forest.feature_names)
-        self.comparison = comparison
-        thresholds = forest.decimal if thresholds_as_spelled else forest.threshold
+        self.comparison: Comparison = "<"
         column = forest.feature + np.where(forest.default_left, 0, self.num_features)
         children = np.stack([forest.left, forest.right], axis=1).reshape(-1)
         for name, values in (
             ("column", column),
-            ("threshold", thresholds),
+            ("threshold", forest.threshold),
             ("child", children),
             ("root", forest.roots),
             ("ordinal", forest.ordinal),

@@ -207,7 +207,7 @@ class Config(_Entry):
     """Folder of logged days (`date=2019-11-30/part-*.parquet`), relative to this file."""
     runs: Path = Path("runs")
     """Folder that run directories are written to."""
-    cache: Path | None = Path("cache")
+    cache: Path | None = Path(".cache/parity")
     """Folder where the reference's traces are kept for the next replay; null keeps none."""
     stacks: dict[str, StackEntry] = Field(default_factory=dict)
     """Name to stack."""

@@ -18,7 +18,8 @@
 namespace cpp_serving {
 namespace {
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is read in place, little-endian");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "the file is read in place, little-endian");
 
 constexpr char kMagic[] = "PARITYSC";
 constexpr std::uint32_t kVersion = 1;
@@ -66,19 +67,21 @@ std::shared_ptr<const Artifact> Artifact::Open(const std::filesystem::path& path
     Refuse("the scorer's file can not be opened: " + std::generic_category().message(errno) + ".",
            artifact->where_, kExportAgain);
   }
-  struct stat status {};
+  struct stat status{};
   const bool regular = fstat(file, &status) == 0 && S_ISREG(status.st_mode);
   void* bytes = MAP_FAILED;
   if (regular && status.st_size > 0) {
-    bytes = mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file, 0);
+    bytes =
+        mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file, 0);
   }
   const int map_error = errno;
   close(file);
   if (!regular) Refuse("this is no regular file.", artifact->where_, "name a scorer.bin");
   if (status.st_size == 0) Refuse("the scorer's file is empty.", artifact->where_, kExportAgain);
   if (bytes == MAP_FAILED) {
-    Refuse("the scorer's file can not be mapped: " + std::generic_category().message(map_error) + ".",
-           artifact->where_, "put it on a file system that can be mapped");
+    Refuse(
+        "the scorer's file can not be mapped: " + std::generic_category().message(map_error) + ".",
+        artifact->where_, "put it on a file system that can be mapped");
   }
   artifact->data_ = static_cast<const std::byte*>(bytes);
   artifact->size_ = static_cast<std::size_t>(status.st_size);

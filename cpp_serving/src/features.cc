@@ -87,18 +87,20 @@ bool CanRead(FeatureKind kind, ValueType type) {
 }
 
 [[noreturn]] void RefuseType(const Feature& feature, const std::string& path, ValueType type) {
-  throw Error(Error::Kind::kLog,
-              "feature '" + feature.name + "' can not read '" + path + "', which is " +
-                  NameOf(type) + ".",
-              "the log's schema",
-              "log the field in a type that docs/features.md lists for the kind, or change the "
-              "feature set");
+  throw Error(
+      Error::Kind::kLog,
+      "feature '" + feature.name + "' can not read '" + path + "', which is " + NameOf(type) + ".",
+      "the log's schema",
+      "log the field in a type that docs/features.md lists for the kind, or change the "
+      "feature set");
 }
 
 }  // namespace
 
 BoundFeature::BoundFeature(const Feature& feature, const Records& records, const Faults& faults)
-    : feature_(&feature), records_(&records), edge_exclusive_(faults.bucket_edge_side == feature.name) {
+    : feature_(&feature),
+      records_(&records),
+      edge_exclusive_(faults.bucket_edge_side == feature.name) {
   for (const std::string& path : feature.sources) {
     const Field field = records.At(path);
     if (!CanRead(feature.kind, field.type)) RefuseType(feature, path, field.type);
@@ -140,7 +142,9 @@ float BoundFeature::Real(std::int64_t request, std::int64_t candidate) const {
   const auto is_null = [&](std::size_t source) {
     return sources_[source].field.IsNull(row(source));
   };
-  const auto integer = [&](std::size_t source) { return sources_[source].field.Int64(row(source)); };
+  const auto integer = [&](std::size_t source) {
+    return sources_[source].field.Int64(row(source));
+  };
   switch (feature_->kind) {
     case FeatureKind::kNumber:
       return round(Number(sources_[0], request, candidate));
@@ -166,8 +170,8 @@ float BoundFeature::Real(std::int64_t request, std::int64_t candidate) const {
       if (is_null(0)) return round(kMissing);
       return round(CountTokens(sources_[0].field.Text(row(0))));
     case FeatureKind::kHistoryCount:
-      return round(std::log1p(static_cast<double>(records_->StepBegin(request + 1) -
-                                                  records_->StepBegin(request))));
+      return round(std::log1p(
+          static_cast<double>(records_->StepBegin(request + 1) - records_->StepBegin(request))));
     case FeatureKind::kHistoryRecency: {
       const std::int64_t end = records_->StepBegin(request + 1);
       if (end == records_->StepBegin(request) || history_at_.IsNull(end - 1) || is_null(0)) {

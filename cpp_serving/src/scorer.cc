@@ -43,8 +43,7 @@ std::vector<CheckpointInfo> Declare(const Model& model) {
   const auto category_sum = add("regression.category_sum", DType::kFloat32, 0, encoded);
   const auto logit = add("logit", DType::kFloat32, 0, {leaf_sum, category_sum});
   const auto pctr = add("pctr", DType::kFloat32, 0, {logit});
-  const auto value =
-      model.money.empty() ? pctr : add("ecpm_micros", DType::kFloat64, 0, {pctr});
+  const auto value = model.money.empty() ? pctr : add("ecpm_micros", DType::kFloat64, 0, {pctr});
   add("rank", DType::kInt32, 0, {value});
   return all;
 }
@@ -64,17 +63,17 @@ std::size_t SizeOf(DType dtype) {
 
 Scorer::Scorer(std::shared_ptr<const Artifact> artifact, Faults faults)
     : model_(Model::From(std::move(artifact))), faults_(std::move(faults)) {
-  const bool bucket = std::any_of(
-      model_.features.begin(), model_.features.end(), [this](const Feature& feature) {
+  const bool bucket =
+      std::any_of(model_.features.begin(), model_.features.end(), [this](const Feature& feature) {
         return feature.kind == FeatureKind::kBucket && feature.name == faults_.bucket_edge_side;
       });
   if (!faults_.bucket_edge_side.empty() && !bucket) {
-    Refuse("there is no bucket feature '" + faults_.bucket_edge_side + "'.", model_.artifact->where(),
-           "plant the fault in a feature of kind bucket");
+    Refuse("there is no bucket feature '" + faults_.bucket_edge_side + "'.",
+           model_.artifact->where(), "plant the fault in a feature of kind bucket");
   }
   if (faults_.tree_limit > model_.num_trees()) {
-    Refuse("the tree limit " + std::to_string(faults_.tree_limit) + " is above the number of trees, " +
-               std::to_string(model_.num_trees()) + ".",
+    Refuse("the tree limit " + std::to_string(faults_.tree_limit) +
+               " is above the number of trees, " + std::to_string(model_.num_trees()) + ".",
            model_.artifact->where(), "limit to fewer trees");
   }
   checkpoints_ = Declare(model_);
@@ -109,8 +108,7 @@ Scores Scorer::Score(const Records& records) const {
       fill(Axis::kCandidate, request, candidate);
       WalkTrees(model_, faults_, row.data(), leaves.data());
       const float leaf_sum = LeafSum(model_, faults_, leaves.data());
-      const float category_sum =
-          CategorySum(model_, [&](std::uint32_t i) { return columns[i]; });
+      const float category_sum = CategorySum(model_, [&](std::uint32_t i) { return columns[i]; });
       const float pctr = Pctr(model_, Logit(model_, leaf_sum, category_sum));
       const auto at = static_cast<std::size_t>(candidate);
       scores.pctr[at] = pctr;

@@ -71,7 +71,9 @@ class Bids {
   std::string path_;
 };
 
-inline double EcpmMicros(float pctr, double bid) { return 1000.0 * static_cast<double>(pctr) * bid; }
+inline double EcpmMicros(float pctr, double bid) {
+  return 1000.0 * static_cast<double>(pctr) * bid;
+}
 
 }  // namespace cpp_serving
 

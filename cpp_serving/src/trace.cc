@@ -60,7 +60,8 @@ class Run {
   template <typename T>
   T* Allocate(std::size_t place) {
     const auto inner = static_cast<std::size_t>(infos_[place].inner == 0 ? 1 : infos_[place].inner);
-    produced_[place].reset(new std::byte[static_cast<std::size_t>(Rows(place)) * inner * sizeof(T)]);
+    produced_[place].reset(
+        new std::byte[static_cast<std::size_t>(Rows(place)) * inner * sizeof(T)]);
     return reinterpret_cast<T*>(produced_[place].get());
   }
 
@@ -174,9 +175,8 @@ class Run {
         return model_.leaf_offsets[tree + 1] - model_.leaf_offsets[tree];
       });
     }
-    Each<float>(place, [&](std::int64_t row) {
-      return LeafSum(model_, faults_, leaves + row * trees);
-    });
+    Each<float>(place,
+                [&](std::int64_t row) { return LeafSum(model_, faults_, leaves + row * trees); });
   }
 
   void ProduceCategorySum(std::size_t place) {

@@ -48,9 +48,8 @@ class Pair:
 
     @property
     def is_screened(self) -> bool:
-        """Cheap enough, and telling enough, to be compared on every request."""
-        exact = self.reference.exact and self.challenger.exact
-        return exact or self.stage in {"log", "feature", "encoding", "tree", "output"}
+        """Whether every request is compared here: real layers wait for the probe."""
+        return self.stage != "layer" or (self.reference.exact and self.challenger.exact)
 
     def values(self, reference: Trace, challenger: Trace) -> tuple[Array, Array]:
         """Both sides' recorded values along `rows`."""

@@ -51,11 +51,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The conclusion, with every reason for it, the decisive ones first."""
+    """The conclusion, with every reason for it, the decisive ones first, and by which rules."""
 
     verdict: VerdictName
     exit_code: int
     reasons: tuple[Reason, ...]
+    policy: Policy
 
 
 def decide(report: Report, policy: Policy) -> Verdict:
@@ -78,7 +79,7 @@ def decide(report: Report, policy: Policy) -> Verdict:
     if not reasons or reasons[0].verdict == "PARITY":
         reasons.insert(0, _agreement(report))
     name = reasons[0].verdict
-    return Verdict(verdict=name, exit_code=EXIT_CODES[name], reasons=tuple(reasons))
+    return Verdict(verdict=name, exit_code=EXIT_CODES[name], reasons=tuple(reasons), policy=policy)
 
 
 def coverage_share(report: Report) -> float | None:
@@ -175,7 +176,10 @@ def _evidence(report: Report, policy: Policy) -> Iterator[Reason]:
             f"only {counts.compared} of {counts.read} requests could be compared, the policy "
             f"asks for {policy.min_compared_share:.0%}.",
         )
-    if not any(f.stage == "output" and f.rows for f in report.checkpoints):
+    # Between two models outputs are judged by metrics, which are asked for below.
+    if report.outputs == "bounded" and not any(
+        figures.stage == "output" and figures.rows for figures in report.checkpoints
+    ):
         yield _lacking("no_output", "no output was compared.")
     share = coverage_share(report)
     if share is None or share < policy.min_coverage:

@@ -86,7 +86,7 @@ def report_digest(report: Report) -> str:
     return digest_of_json(report_json(report))
 
 
-def verdict_json(report: Report, verdict: Verdict, policy: Policy, run: RunFacts) -> dict[str, Any]:
+def verdict_json(report: Report, verdict: Verdict, run: RunFacts) -> dict[str, Any]:
     """Everything that verdict.json holds."""
     return {
         "schema": SCHEMA,
@@ -95,7 +95,7 @@ def verdict_json(report: Report, verdict: Verdict, policy: Policy, run: RunFacts
         "reasons": plain_from(verdict.reasons),
         "report_digest": report_digest(report),
         **report_json(report),
-        "policy": plain_from(policy),
+        "policy": plain_from(verdict.policy),
         "run": plain_from(run),
     }
 

@@ -55,16 +55,21 @@ class Child:
         lifeline, their_lifeline = socket.socketpair()
         # It has no name, so it vanishes with the processes that hold it.
         self._output: IO[bytes] = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115  # closed by _end
-        with theirs, their_lifeline:
-            self._process = subprocess.Popen(
-                _command(theirs.fileno(), their_lifeline.fileno()),
-                env=_environment(threads),
-                pass_fds=(theirs.fileno(), their_lifeline.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=self._output,
-                start_new_session=True,  # Ctrl-C is its owner's to handle
-            )
+        try:
+            with theirs, their_lifeline:
+                self._process = subprocess.Popen(
+                    _command(theirs.fileno(), their_lifeline.fileno()),
+                    env=_environment(threads),
+                    pass_fds=(theirs.fileno(), their_lifeline.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._output,
+                    stderr=self._output,
+                    start_new_session=True,  # Ctrl-C is its owner's to handle
+                )
+        except OSError:
+            for opened in (self._channel, lifeline, self._output):
+                opened.close()
+            raise
         self._finalizer = weakref.finalize(
             self, _end, self._process, self._channel, lifeline, self._output
         )

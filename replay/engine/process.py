@@ -164,6 +164,9 @@ class StackProcess:
             self._child.kill()
             self._past += self._child.usage
             self._child = self._start()
+            if self._closed:  # by another thread, which saw the process before this one
+                self._child.kill()
+                self._start()
             before, after = self._introduction.identity, self._open().identity
         if after != before:
             self._child.kill()

@@ -11,7 +11,6 @@ import math
 import os
 import socket
 import struct
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -179,7 +178,7 @@ def _exactly(channel: socket.socket, count: int) -> bytes:
 
 
 def _new_memory() -> int:
-    if sys.platform == "linux":
+    if hasattr(os, "memfd_create"):
         return os.memfd_create("replay", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -7,8 +7,8 @@ its owner however that ends.
 
 from __future__ import annotations
 
-import fcntl
 import faulthandler
+import fcntl
 import os
 import re
 import resource
@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,8 @@ def main(arguments: list[str]) -> None:
     end_with_owner(lifeline)
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with suppress(wire.ChannelClosedError):
         _serve(channel)
-    except wire.ChannelClosedError:
-        pass
     sys.stdout.flush()
     sys.stderr.flush()
     # Frameworks tear themselves down slowly, and some crash at it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,14 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.logs.parquet import open_day, origin_of, read_leaves, write_day
+from replay.logs.decoding import read_leaves
+from replay.logs.parquet import open_day
+from replay.logs.writing import origin_of, write_day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DayCounts:
-    """What a day holds; `clicks` is None where the log has no such field."""
+class Counts:
+    """What a day holds, or several; `clicks` is None where the log has no such field."""
 
-    day: date
     requests: int
     candidates: int
     clicks: int | None
@@ -28,7 +29,8 @@ class DayCounts:
 class ImportedDay:
     """A day after an import: what it holds, and whether it had to be written."""
 
-    counts: DayCounts
+    day: date
+    counts: Counts
     written: bool
 
 
@@ -45,28 +47,37 @@ def import_days(
         stands = origin_of(out, day) == origin
         if not stands:
             write_day(out, day, tables_of(day), schema=schema, origin=origin)
-        yield ImportedDay(counts=count_day(out, day), written=not stands)
+        yield ImportedDay(day=day, counts=count_day(out, day), written=not stands)
 
 
-def count_day(root: Path, day: date) -> DayCounts:
+def count_day(root: Path, day: date) -> Counts:
     """Count a day's requests, candidates and clicks from the two columns that tell.
 
     Raises:
         LogError: There is no such day, or a file can not be read.
     """
     logged = open_day(root, day)
-    candidates, clicks = 0, 0
-    has_clicks = False
-    for path in sorted({shard.path for shard in logged.shards}):
-        column = read_leaves(path, "candidates.ad_id", "candidates.click")["candidates"]
-        values = pc.list_flatten(column)
-        candidates += len(values)
-        if values.type.get_field_index("click") >= 0:
-            has_clicks = True
-            clicks += pc.sum(pc.struct_field(values, "click")).as_py() or 0
-    return DayCounts(
-        day=day,
-        requests=logged.num_requests,
-        candidates=candidates,
-        clicks=clicks if has_clicks else None,
+    return total(
+        [
+            Counts(requests=logged.num_requests, candidates=0, clicks=None),
+            *(_count_candidates(path) for path in sorted({s.path for s in logged.shards})),
+        ]
     )
+
+
+def total(counts: Sequence[Counts]) -> Counts:
+    """The sum; clicks are those of the parts that have any to count."""
+    clicks = [c.clicks for c in counts if c.clicks is not None]
+    return Counts(
+        requests=sum(c.requests for c in counts),
+        candidates=sum(c.candidates for c in counts),
+        clicks=sum(clicks) if clicks else None,
+    )
+
+
+def _count_candidates(path: Path) -> Counts:
+    table = read_leaves(path, "candidates.ad_id", "candidates.click")
+    values = pc.list_flatten(table["candidates"])
+    has_clicks = values.type.get_field_index("click") >= 0
+    clicks = pc.sum(pc.struct_field(values, "click")).as_py() or 0 if has_clicks else None
+    return Counts(requests=0, candidates=len(values), clicks=clicks)

@@ -38,90 +38,30 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from replay.errors import ConfigError
 from replay.logs.imports import ImportedDay, import_days
+from replay.logs.synthetic_records import DEVICES, SCHEMA, DrawnRequests, table_of
 from replay.logs.synthetic_world import (
-    ACTIONS,
-    CATEGORIES,
-    COUNTRIES,
     HOUR,
-    SEGMENTS,
     UNKNOWN,
-    Bools,
     Floats,
     Ints,
     World,
     make_world,
 )
-from replay.request import TIMESTAMP
 
 # Raise it when the records change: days of an older version are then written anew.
 GENERATOR_VERSION = 1
 SHOWN_PER_REQUEST = 5
-DEVICES = ("desktop", "mobile", "tablet")
 _DEVICE_EFFECT = np.array([0.0, 0.5, -0.6])
 _REQUESTS_PER_TABLE = 2048
 _TOKYO_HOURS = 9
 # Chosen so that 10-20 % of shown candidates are clicked, whatever the seed.
-_BASE_LOGIT = -2.8
-
-_COUNTERS = [pa.field("past_impressions", pa.int64()), pa.field("past_clicks", pa.int64())]
-CONTEXT = pa.struct(
-    [
-        pa.field("device", pa.string()),
-        pa.field("slot", pa.int64()),
-        pa.field("noise", pa.float64()),
-    ]
-)
-USER = pa.struct(
-    [
-        pa.field("user_id", pa.int64()),
-        pa.field("segment", pa.string()),
-        pa.field("country", pa.string()),
-        pa.field("age_days", pa.int64()),
-        *_COUNTERS,
-    ]
-)
-STEP = pa.struct(
-    [
-        pa.field("ad_id", pa.int64()),
-        pa.field("action", pa.string()),
-        pa.field("at", TIMESTAMP),
-        pa.field("category", pa.string()),
-    ]
-)
-CANDIDATE = pa.struct(
-    [
-        pa.field("ad_id", pa.int64()),
-        pa.field("category", pa.string()),
-        pa.field("advertiser_id", pa.int64()),
-        pa.field("title", pa.string()),
-        pa.field("price", pa.float64()),
-        *_COUNTERS,
-        pa.field("last_clicked_at", TIMESTAMP),
-        pa.field("bid_micros", pa.int64()),
-        pa.field("noise", pa.float64()),
-        pa.field("shown", pa.bool_()),
-        pa.field("click", pa.int64()),
-        pa.field("true_pctr", pa.float64()),
-    ]
-)
-SCHEMA = pa.schema(
-    [
-        pa.field("request_id", pa.string()),
-        pa.field("logged_at", TIMESTAMP),
-        pa.field("context", CONTEXT),
-        pa.field("user", USER),
-        pa.field("history", pa.list_(pa.field("item", STEP))),
-        pa.field("candidates", pa.list_(pa.field("item", CANDIDATE))),
-    ]
-)
+_BASE_LOGIT = -3.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,28 +159,12 @@ class Simulation:
                 click=requests.click.reshape(-1)[shown],
             )
             ids = [f"syn-{day:%Y%m%d}-{first + i:06d}" for i in range(len(at))]
-            yield _table(ids, requests, world)
+            yield table_of(ids, requests, world)
         world.end_day()
         self._next = number + 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Requests:
-    """[request] arrays, and [request, candidate] ones: `ad`, `noise`, `shown`, `click`, `pctr`."""
-
-    at: Ints
-    user: Ints
-    device: Ints
-    slot: Ints
-    context_noise: Floats
-    ad: Ints
-    noise: Floats
-    shown: Bools
-    click: Ints
-    pctr: Floats
-
-
-def _draw_requests(rng: np.random.Generator, world: World, at: Ints, num_ads: int) -> _Requests:
+def _draw_requests(rng: np.random.Generator, world: World, at: Ints, num_ads: int) -> DrawnRequests:
     num = len(at)
     user = rng.integers(len(world.users.segment), size=num)
     device = rng.choice(len(DEVICES), size=num, p=[0.35, 0.55, 0.1]).astype(np.int64)
@@ -251,7 +175,7 @@ def _draw_requests(rng: np.random.Generator, world: World, at: Ints, num_ads: in
     shown[:, :SHOWN_PER_REQUEST] = True
     shown = rng.permuted(shown, axis=1)
     pctr = true_pctr(world, at=at, user=user, device=device, slot=slot, ad=ad)
-    return _Requests(
+    return DrawnRequests(
         at=at,
         user=user,
         device=device,
@@ -283,7 +207,7 @@ def _draw_distinct(rng: np.random.Generator, num: int, *, of: int, take: int) ->
 def true_pctr(world: World, *, at: Ints, user: Ints, device: Ints, slot: Ints, ad: Ints) -> Floats:
     """[request, candidate] the probability of a click, from logged fields only.
 
-    Each effect moves the log-odds by 0.35 to 0.6 (standard deviation), so that a model without
+    Each effect moves the log-odds by 0.3 to 0.7 (standard deviation), so that a model without
     it is measurably worse on a few thousand requests; a missing value has no effect.
     """
     effects = true_effects(world, at=at, user=user, device=device, slot=slot, ad=ad)
@@ -322,85 +246,8 @@ def true_effects(
         "sale": 0.9 * ads.has_sale[ad],
         "price": -0.5 * np.nan_to_num(np.log(ads.price[ad]) - 3.0, nan=0.0),
         "ad_rate": 6.0 * ads.counters.relative_rate()[ad],
-        "recency": np.where(ads.last_clicked_at[ad] == UNKNOWN, 0.0, 0.4 * (freshness - usual)),
+        "recency": np.where(ads.last_clicked_at[ad] == UNKNOWN, 0.0, 0.6 * (freshness - usual)),
     }
-
-
-def _table(ids: list[str], requests: _Requests, world: World) -> pa.Table:
-    users = world.users
-    user = requests.user
-    context = [
-        _texts(DEVICES, requests.device),
-        pa.array(requests.slot),
-        pa.array(requests.context_noise),
-    ]
-    person = [
-        pa.array(user + (1 << 40) + 1),
-        _texts(SEGMENTS, users.segment[user]),
-        _texts(COUNTRIES, users.country[user]),
-        pa.array(users.age_days[user]),
-        *_counters(users.counters.impressions[user], users.counters.clicks[user]),
-    ]
-    columns = [
-        pa.array(ids, type=pa.string()),
-        pa.array(requests.at).cast(TIMESTAMP),
-        pa.StructArray.from_arrays(context, fields=list(CONTEXT)),
-        pa.StructArray.from_arrays(person, fields=list(USER)),
-        _histories(world, user),
-        _candidates(world, requests),
-    ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
-
-
-def _histories(world: World, user: Ints) -> pa.ListArray:
-    history = world.history
-    bounds = history.offsets(len(world.users.segment))
-    lengths = bounds[user + 1] - bounds[user]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    places = np.repeat(bounds[user] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    steps = [
-        pa.array(world.ads.ad_id[history.ad[places]]),
-        _texts(ACTIONS, history.action[places]),
-        pa.array(history.at[places], mask=~history.at_is_known[places]).cast(TIMESTAMP),
-        _texts(CATEGORIES, history.category[places]),
-    ]
-    values = pa.StructArray.from_arrays(steps, fields=list(STEP))
-    return pa.ListArray.from_arrays(offsets.astype(np.int32), values)
-
-
-def _candidates(world: World, requests: _Requests) -> pa.ListArray:
-    ads = world.ads
-    ad = requests.ad.reshape(-1)
-    shown = requests.shown.reshape(-1)
-    price, clicked_at = ads.price[ad], ads.last_clicked_at[ad]
-    columns = [
-        pa.array(ads.ad_id[ad]),
-        _texts(CATEGORIES, ads.category[ad]),
-        pa.array(ads.advertiser_ids[ads.advertiser[ad]]),
-        pa.array(ads.title, type=pa.string()).take(pa.array(ad)),
-        pa.array(price, mask=np.isnan(price)),
-        *_counters(ads.counters.impressions[ad], ads.counters.clicks[ad]),
-        pa.array(clicked_at, mask=clicked_at == UNKNOWN).cast(TIMESTAMP),
-        pa.array(ads.bid_micros[ad]),
-        pa.array(requests.noise.reshape(-1)),
-        pa.array(shown),
-        pa.array(requests.click.reshape(-1), mask=~shown),
-        pa.array(requests.pctr.reshape(-1)),
-    ]
-    offsets = np.arange(len(requests.user) + 1, dtype=np.int32) * requests.ad.shape[1]
-    values = pa.StructArray.from_arrays(columns, fields=list(CANDIDATE))
-    return pa.ListArray.from_arrays(offsets, values)
-
-
-def _counters(impressions: Ints, clicks: Ints) -> tuple[pa.Array, pa.Array]:
-    unknown = impressions == 0
-    return pa.array(impressions, mask=unknown), pa.array(clicks, mask=unknown)
-
-
-def _texts(names: tuple[str, ...], codes: NDArray[Any]) -> pa.Array:
-    """The named values of codes; UNKNOWN is null."""
-    places = pa.array(codes, mask=codes == UNKNOWN)
-    return pa.array(names, type=pa.string()).take(places)
 
 
 def _midnight(day: date) -> int:

@@ -172,9 +172,9 @@ def make_world(*, seed: int, num_users: int, num_ads: int, start: int) -> World:
 
 
 def _make_ads(rng: np.random.Generator, num_ads: int, start: int) -> Ads:
-    # A third of the ids lie above 2^24, where float32 merges neighbours, so neighbours there are.
+    # The last third lies above 2^24, where float32 merges an id with its neighbour.
     ad_id = np.arange(1, num_ads + 1, dtype=np.int64)
-    ad_id[ad_id % 3 == 0] += 1 << 24
+    ad_id[num_ads * 2 // 3 :] += 1 << 24
     noun = rng.integers(len(NOUNS), size=num_ads)
     pattern = rng.integers(len(TITLE_PATTERNS), size=num_ads)
     case = rng.integers(3, size=num_ads)

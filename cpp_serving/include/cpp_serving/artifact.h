@@ -15,8 +15,8 @@
 namespace cpp_serving {
 
 // Owns the bytes. The constructor functions refuse a file that is cut short, has one byte changed,
-// or is of another version. A mapped file must be replaced by renaming (as the exporter does), never
-// written in place while it is mapped.
+// or is of another version. A mapped file must be replaced by renaming (as the exporter does),
+// never written in place while it is mapped.
 class Artifact {
  public:
   // Maps a file. Throws Error(kArtifact).

@@ -32,6 +32,9 @@ enum class FeatureKind : std::uint32_t {
   kId = 12,
 };
 
+// The kind as features.json writes it.
+const char* NameOf(FeatureKind kind);
+
 constexpr bool IsReal(FeatureKind kind) { return kind < FeatureKind::kBucket; }
 
 struct Feature {

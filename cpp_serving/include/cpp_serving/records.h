@@ -67,7 +67,8 @@ class Records {
   std::int64_t StepBegin(std::int64_t request) const { return steps_.Begin(request); }
 
   // The field at a path: logged_at, context.*, user.*, candidate.*, history.*.
-  // Throws Error(kLog), naming the path and what is there, when it is absent or of no canonical type.
+  // Throws Error(kLog), naming the path and what is there, when it is absent or of no canonical
+  // type.
   Field At(const std::string& path) const;
 
  private:

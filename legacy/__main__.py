@@ -1,0 +1,106 @@
+"""`python -m legacy`: train the stack, and export it for the C++ scorer."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from replay.threads import fix_threads
+
+fix_threads()
+
+import click  # noqa: E402  # after the threads are fixed: what follows loads numpy
+
+from replay.errors import ConfigError, ToolkitError  # noqa: E402  # as above
+
+
+@click.group()
+def main() -> None:
+    """The stack to leave: XGBoost leaves into a TensorFlow logistic regression."""
+
+
+@main.command("train")
+@click.option("--logs", type=click.Path(path_type=Path), required=True, help="Logged days.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The artifact.")
+@click.option(
+    "--features",
+    default="open_bandit",
+    show_default=True,
+    help="A feature set of this package (open_bandit, synthetic), or a JSON file.",
+)
+@click.option("--days", help="FIRST:LAST, as YYYY-MM-DD. Default: all before the held-out day.")
+@click.option("--held-out", help="YYYY-MM-DD. Default: the last day but one.")
+@click.option("--seed", default=7, show_default=True, help="Of the trees and the split.")
+def train_command(
+    logs: Path, out: Path, features: str, days: str | None, held_out: str | None, seed: int
+) -> None:
+    """Train on logged days; the last day is left for replay."""
+    from legacy.train import Training, choose_days, train
+
+    asked = None if days is None else _day_range(days)
+    chosen, kept = choose_days(logs, asked, None if held_out is None else _day(held_out))
+    click.echo(f"training on {chosen[0]} to {chosen[-1]}, holding out {kept}")
+    trained = train(
+        Training(
+            logs=logs, out=out, features=features, days=chosen, held_out=kept, seed=seed
+        ),
+        say=click.echo,
+    )
+    click.echo(_table(trained.metrics))
+
+
+@main.command("export")
+@click.option("--artifact", type=click.Path(path_type=Path), required=True, help="Its folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The scorer's file.")
+def export_command(artifact: Path, out: Path) -> None:
+    """Write the one file that the C++ scorer maps."""
+    from legacy.export import export
+
+    export(artifact, out)
+    click.echo(f"wrote {out}")
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"{text!r} is not a day.", where="the command line", fix="write YYYY-MM-DD"
+        ) from error
+
+
+def _day_range(text: str) -> tuple[date, ...]:
+    first, _, last = text.partition(":")
+    start, stop = _day(first), _day(last or first)
+    if stop < start:
+        raise ConfigError(
+            f"{text!r} ends before it starts.", where="--days", fix="write FIRST:LAST"
+        )
+    return tuple(start + timedelta(days=i) for i in range((stop - start).days + 1))
+
+
+def _table(metrics: dict[str, Any]) -> str:
+    lines = [f"held out {metrics['held_out']}     NE      AUC  calibration"]
+    for name in ("prior", "legacy"):
+        own = metrics[name]
+        shown = [
+            "-" if own[key] is None else f"{own[key]:.4f}" for key in ("ne", "auc", "calibration")
+        ]
+        lines.append(f"{name:<19}{shown[0]:>7}  {shown[1]:>7}  {shown[2]:>11}")
+    lines.append(f"{metrics['legacy']['rows']:,} rows, {metrics['legacy']['clicks']:,} clicks")
+    return "\n".join(lines)
+
+
+def run() -> None:
+    """Run the command line; errors are printed, not traced."""
+    try:
+        main(prog_name="python -m legacy")
+    except ToolkitError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

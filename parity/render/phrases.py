@@ -1,0 +1,158 @@
+"""Figures in words, the same in every rendering."""
+
+from __future__ import annotations
+
+from parity.judge.report import Canary, Cause, Example, Fidelity, Metric, Report, RequestCounts
+from parity.judge.verdict import coverage_share
+from parity.render.visible import visible
+
+
+def number(value: float | None) -> str:
+    """A figure to four digits; a whole one in full, with thousands; unknown where there is none."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "0" if value == 0 else f"{value:.4g}"
+
+
+def percent(share: float | None) -> str:
+    """A share in per cent, never rounded to 100 % or 0 % when it is not."""
+    if share is None:
+        return "unknown"
+    shown = f"{100 * share:.1f}"
+    if shown == "100.0" and share < 1:
+        return "> 99.9 %"
+    if shown == "0.0" and share > 0:
+        return "< 0.1 %"
+    return f"{shown.removesuffix('.0')} %"
+
+
+def recorded(value: float | None) -> str:
+    """A recorded value with every digit that tells it from its neighbours."""
+    return "missing" if value is None else visible(repr(value))
+
+
+def example(of: Example) -> str:
+    """Whose value differs, and both values."""
+    whose = f"request {visible(of.request_id)}"
+    if of.ad_id is not None:
+        whose += f", ad {visible(of.ad_id)}"
+    return f"{whose}: reference {recorded(of.reference)}, challenger {recorded(of.challenger)}"
+
+
+def requests(counts: RequestCounts, candidates: int) -> str:
+    """How read = compared + rejected adds up, with the reasons."""
+    rejected = sum(counts.rejected.values())
+    text = f"{counts.read:,} read = {counts.compared:,} compared + {rejected:,} rejected"
+    if rejected:
+        named = ", ".join(
+            f"{visible(why)} {count:,}" for why, count in counts.rejected.items() if count
+        )
+        text += f" ({named})"
+    if counts.not_sampled:
+        text += f"; {counts.not_sampled:,} not in the sample"
+    return f"{text}; {candidates:,} candidates"
+
+
+def fidelity(of: Fidelity) -> str:
+    """Whether the replay reproduces what was served."""
+    if of.status == "not_logged":
+        return "not logged: the log does not hold what was served"
+    rows = sum(compared for compared, _ in of.fields.values())
+    parted = {name: counts for name, counts in of.fields.items() if counts[1]}
+    if of.status == "reproduced":
+        return f"reproduced: {len(of.fields)} served fields, {rows:,} values"
+    named = ", ".join(
+        f"{visible(name)} on {differing:,} of {compared:,}"
+        for name, (compared, differing) in parted.items()
+    )
+    return f"DIFFERS from what was served: {named}"
+
+
+def coverage(report: Report) -> str:
+    """What was compared and what was not."""
+    of = report.coverage
+    text = f"{len(of.compared)} checkpoints, coverage {percent(coverage_share(report))}"
+    for side, names in (
+        ("reference", of.unmatched_reference),
+        ("challenger", of.unmatched_challenger),
+    ):
+        if names:
+            text += f"; {len(names)} only in the {side} ({_few(names)})"
+    if of.left_out:
+        text += f"; {len(of.left_out)} left out by the plan"
+    return text
+
+
+def canary(of: Canary) -> str:
+    """Whether the replay showed that it can see a bug."""
+    if of.planted is None:
+        return "not planted"
+    caught = "and caught there" if of.caught else "and NOT CAUGHT"
+    return f"{visible(of.planted)} planted {caught}"
+
+
+def gap(report: Report) -> str:
+    """How far the outputs part."""
+    of = report.gap
+    text = (
+        f"pctr {number(of.pctr)}, logit {number(of.logit)} (mean |difference|), "
+        f"{of.rank_flips:,} rank flips"
+    )
+    if of.near_ties:
+        text += f", {of.near_ties:,} near ties"
+    if of.remainder is not None:
+        text += f"; {percent(of.remainder)} left when every cause is repaired"
+    return text
+
+
+def affected(cause: Cause, report: Report) -> str:
+    """For whom: the slice, else how many of all requests."""
+    if cause.slice is not None:
+        return visible(cause.slice)
+    if cause.requests_affected is None:
+        return f"unknown beyond the {report.probed:,} probed requests"
+    if cause.requests_affected == report.requests.compared:
+        return "every request"
+    share = cause.requests_affected / max(report.requests.compared, 1)
+    return (
+        f"{cause.requests_affected:,} of {report.requests.compared:,} requests ({percent(share)})"
+    )
+
+
+def allowed(cause: Cause) -> str:
+    """The tolerance, and how often it is exceeded."""
+    if cause.rows_affected is None:
+        differs = f"differs on {cause.local.differing:,} of {cause.local.rows:,} rows, sampled"
+    else:
+        differs = f"differs on {cause.rows_affected:,} rows"
+    return f"{visible(cause.tolerance)}; {differs}, by {number(cause.local.max_difference)} at most"
+
+
+def costs(cause: Cause) -> str:
+    """Its share of the gap."""
+    if cause.share_of_gap is None:
+        return "not computed"
+    return f"{percent(cause.share_of_gap) if cause.share_of_gap >= 0 else number(cause.share_of_gap)} of the gap"
+
+
+def inherits(cause: Cause) -> str:
+    """What differs because of it."""
+    if not cause.inherited:
+        return "nothing after it differs"
+    return f"{len(cause.inherited)} checkpoints after it ({_few(cause.inherited)})"
+
+
+def metric(of: Metric) -> str:
+    """Both sides, the difference with its interval, and what the policy makes of it."""
+    if of.difference is None:
+        return f"unknown: {visible(of.note)}"
+    text = f"{number(of.reference)} -> {number(of.challenger)}, {of.difference:+.4g}"
+    text += " [no interval]" if of.low is None else f" [{of.low:+.4g}, {of.high:+.4g}]"
+    return text if of.margin is None else f"{text}, margin {of.margin:g}"
+
+
+def _few(names: tuple[str, ...], limit: int = 3) -> str:
+    shown = ", ".join(visible(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown}, ..."

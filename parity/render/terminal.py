@@ -1,0 +1,110 @@
+"""The report on one screen: verdict, causes, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from parity.judge.report import Cause, Report
+from parity.judge.verdict import Verdict, VerdictName
+from parity.render import phrases
+from parity.render.visible import visible
+
+STYLES: dict[VerdictName, str] = {
+    "PARITY": "bold green",
+    "DIVERGED": "bold red",
+    "INCONCLUSIVE": "bold yellow",
+    "BROKEN": "bold magenta",
+}
+# A block is six lines and an empty one; with the rest that is a screen of 40.
+MOST_CAUSES = 3
+MOST_REASONS = 6
+_LABEL = 10
+
+
+def print_report(
+    console: Console, report: Report, verdict: Verdict, *, run_dir: Path | None
+) -> None:
+    """Print the report; long lines wrap where the console ends."""
+    for line in lines(report, verdict, run_dir=run_dir):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def lines(report: Report, verdict: Verdict, *, run_dir: Path | None) -> Iterator[Text]:
+    """The report's lines, most useful fact first."""
+    if report.fidelity.status == "differs":
+        # Said first: a comparison with a reference that is not production's misleads.
+        text = Text("FIDELITY", style=STYLES["INCONCLUSIVE"])
+        yield text.append(f"  {phrases.fidelity(report.fidelity)}", style="bold")
+        yield Text()
+    shown = report.causes[:MOST_CAUSES]
+    for cause in shown:
+        yield from _cause(cause, report)
+        yield Text()
+    if len(report.causes) > len(shown):
+        rest = ", ".join(visible(c.checkpoint) for c in report.causes[len(shown) :][:8])
+        yield _line("and", f"{len(report.causes) - len(shown)} causes more: {rest}")
+        yield Text()
+    yield _headline(report, verdict)
+    yield from _reasons(verdict)
+    yield _line("requests", phrases.requests(report.requests, report.candidates))
+    yield _line("fidelity", phrases.fidelity(report.fidelity))
+    yield _line("compared", phrases.coverage(report))
+    yield _line("canary", phrases.canary(report.canary))
+    yield _line("gap", phrases.gap(report))
+    for metric in report.metrics:
+        judged = "" if metric.decision == "informative" else f": {metric.decision}"
+        yield _line("metric", f"{metric.name} {phrases.metric(metric)}{judged.replace('_', ' ')}")
+    for note in report.notes:
+        yield _line("note", visible(note))
+    if run_dir is not None:
+        yield _line("report", visible(str(run_dir / "report.html")))
+
+
+def _headline(report: Report, verdict: Verdict) -> Text:
+    sides = (
+        f"challenger `{visible(report.challenger.name)}` against reference "
+        f"`{visible(report.reference.name)}`, {', '.join(report.dates)}"
+    )
+    found = f"{len(report.causes)} independent cause{'' if len(report.causes) == 1 else 's'}"
+    text = Text(verdict.verdict, style=STYLES[verdict.verdict])
+    return text.append(f"  {sides}: {found}", style="bold")
+
+
+def _reasons(verdict: Verdict) -> Iterator[Text]:
+    # A cause has its own block above.
+    said = [
+        reason for reason in verdict.reasons if reason.code not in {"cause", "fidelity_not_logged"}
+    ]
+    for reason in said[:MOST_REASONS]:
+        yield _line(
+            "because" if reason.verdict == verdict.verdict else "also", visible(reason.text)
+        )
+    if len(said) > MOST_REASONS:
+        yield _line("also", f"{len(said) - MOST_REASONS} reasons more, in verdict.json")
+
+
+def _cause(cause: Cause, report: Report) -> Iterator[Text]:
+    text = Text("DIVERGED", style=STYLES["DIVERGED"])
+    yield text.append(
+        f"  {visible(cause.checkpoint)} is where challenger `{visible(report.challenger.name)}` "
+        f"leaves reference `{visible(report.reference.name)}`",
+        style="bold",
+    )
+    if cause.diagnosis is not None:
+        yield _line("why", visible(cause.diagnosis))
+    if cause.segment:
+        yield _line("within", ", ".join(visible(name) for name in cause.segment))
+    yield _line("costs", phrases.costs(cause))
+    yield _line("who", phrases.affected(cause, report))
+    yield _line("allowed", phrases.allowed(cause))
+    yield _line("inherits", phrases.inherits(cause))
+    for example in cause.examples[:1]:
+        yield _line("example", phrases.example(example))
+
+
+def _line(label: str, text: str) -> Text:
+    return Text("  ").append(label.ljust(_LABEL), style="dim").append(text)
