@@ -34,7 +34,7 @@ def main() -> None:
 @click.option("--held-out", help="YYYY-MM-DD. Default: the last day but one.")
 @click.option("--seed", default=7, show_default=True, help="Of the trees and the split.")
 def train_command(
-    logs: Path, out: Path, features: str, days: str | None, held_out: str | None, seed: int
+    *, logs: Path, out: Path, features: str, days: str | None, held_out: str | None, seed: int
 ) -> None:
     """Train on logged days; the last day is left for replay."""
     from legacy.train import Training, choose_days, train
@@ -43,9 +43,7 @@ def train_command(
     chosen, kept = choose_days(logs, asked, None if held_out is None else _day(held_out))
     click.echo(f"training on {chosen[0]} to {chosen[-1]}, holding out {kept}")
     trained = train(
-        Training(
-            logs=logs, out=out, features=features, days=chosen, held_out=kept, seed=seed
-        ),
+        Training(logs=logs, out=out, features=features, days=chosen, held_out=kept, seed=seed),
         say=click.echo,
     )
     click.echo(_table(trained.metrics))

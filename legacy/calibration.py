@@ -40,9 +40,7 @@ def fit_calibration(logits: NDArray[np.float32], clicks: NDArray[np.float32]) ->
     return Calibration(slope=slope, intercept=level - slope * float(centre))
 
 
-def pctr_from_logits(
-    logits: NDArray[np.float32], calibration: Calibration
-) -> NDArray[np.float32]:
+def pctr_from_logits(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float32]:
     """The calibrated probability, computed in float64 and rounded once."""
     return probabilities(
         calibration.slope * logits.astype(np.float64) + calibration.intercept

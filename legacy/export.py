@@ -107,9 +107,7 @@ class _Names:
         return count + offsets.astype("<u4").tobytes() + b"".join(texts)
 
 
-def _program(
-    features: FeatureSet, names: _Names
-) -> tuple[bytes, Sequence[float], Sequence[int]]:
+def _program(features: FeatureSet, names: _Names) -> tuple[bytes, Sequence[float], Sequence[int]]:
     edges: list[float] = []
     vocabularies: list[int] = []
     money = NONE if features.money is None else names.place(features.money)

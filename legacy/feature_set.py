@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from replay.checkpoint import RowAxis
@@ -53,7 +54,7 @@ class Feature:
 
     @property
     def dtype(self) -> str:
-        """numpy name of its values' dtype."""
+        """The dtype of its values, by its numpy name."""
         if self.is_real:
             return "float32"
         return "int64" if self.kind == "id" else "int32"
@@ -98,9 +99,7 @@ class FeatureSet:
             "format": FORMAT,
             "training_id": self.training_id,
             "money": self.money,
-            "features": [
-                {"name": f.name, "kind": f.kind, **f.parameters} for f in self.features
-            ],
+            "features": [{"name": f.name, "kind": f.kind, **f.parameters} for f in self.features],
         }
 
 
@@ -147,9 +146,7 @@ def _is_int(value: object) -> bool:
 
 
 def _is_finite(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_source(value: object) -> bool:
@@ -159,7 +156,7 @@ def _is_source(value: object) -> bool:
 def _ascends(value: object, admits: Callable[[Any], bool]) -> bool:
     if not isinstance(value, list) or not all(admits(item) for item in value):
         return False
-    return all(low < high for low, high in zip(value, value[1:], strict=False))
+    return all(low < high for low, high in pairwise(value))
 
 
 def _is_id(value: object) -> bool:
@@ -169,9 +166,11 @@ def _is_id(value: object) -> bool:
 _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "source": (_is_source, "logged_at, context.<field>, user.<field> or candidate.<field>"),
     "sources": (
-        lambda v: isinstance(v, list)
-        and 1 <= len(v) <= MAX_HASH_SOURCES
-        and all(_is_source(source) for source in v),
+        lambda v: (
+            isinstance(v, list)
+            and 1 <= len(v) <= MAX_HASH_SOURCES
+            and all(_is_source(source) for source in v)
+        ),
         "a list of one to three sources",
     ),
     "field": (
@@ -224,7 +223,7 @@ class _Reader:
         name, kind = value["name"], value.get("kind")
         if _NAME.fullmatch(name) is None:
             raise self._wrong(f"feature name {name!r} is not lower-case words joined by '_'.")
-        if kind not in _PARAMETERS:
+        if not isinstance(kind, str) or kind not in _PARAMETERS:
             known = ", ".join(sorted(_PARAMETERS))
             raise self._wrong(f"feature {name!r} is of unknown kind {kind!r} (known: {known}).")
         parameters = {k: v for k, v in value.items() if k not in ("name", "kind")}

@@ -36,9 +36,7 @@ class Extractor:
         strict_edges: Buckets that count edges e < x in place of e <= x: a fault for drills.
     """
 
-    def __init__(
-        self, features: Sequence[Feature], *, strict_edges: Collection[str] = ()
-    ) -> None:
+    def __init__(self, features: Sequence[Feature], *, strict_edges: Collection[str] = ()) -> None:
         self._features = {feature.name: feature for feature in features}
         self._compute = {
             feature.name: _computation(feature, strict_edge=feature.name in strict_edges)
@@ -115,7 +113,7 @@ def _hour(feature: Feature) -> Compute:
 
     def compute(row: Row) -> float:
         at = row[source]
-        return NAN if at is None else (at + offset) // MICROSECONDS_AN_HOUR % 24
+        return NAN if at is None else float((at + offset) // MICROSECONDS_AN_HOUR % 24)
 
     return compute
 
@@ -128,7 +126,7 @@ def _weekday(feature: Feature) -> Compute:
         at = row[source]
         if at is None:
             return NAN
-        return ((at + offset) // MICROSECONDS_A_DAY + _EPOCH_WEEKDAY) % 7
+        return float(((at + offset) // MICROSECONDS_A_DAY + _EPOCH_WEEKDAY) % 7)
 
     return compute
 
@@ -153,7 +151,7 @@ def _rate(feature: Feature) -> Compute:
         above = _real(row[events]) + prior * weight
         below = _real(row[trials]) + weight
         if below == 0:  # as IEEE 754 divides: Python would raise
-            return NAN if above == 0 or above != above else math.copysign(math.inf, above)
+            return NAN if above == 0 or math.isnan(above) else math.copysign(math.inf, above)
         return above / below
 
     return compute
@@ -204,7 +202,7 @@ def _bucket(feature: Feature, *, strict: bool) -> Compute:
 
     def compute(row: Row) -> int:
         number = _real(row[source])
-        return 0 if number != number else 1 + count(edges, number)
+        return 0 if math.isnan(number) else 1 + count(edges, number)
 
     return compute
 

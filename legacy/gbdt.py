@@ -96,14 +96,10 @@ class LeafFinder:
         """[candidate, feature] to [candidate, tree], the leaf's ordinal within its tree."""
         if len(features) == 0:
             return np.zeros((0, self._ordinals.num_trees), dtype=np.int32)
-        matrix = xgboost.DMatrix(
-            _within_float32(features), feature_names=self._names, nthread=1
-        )
+        matrix = xgboost.DMatrix(_within_float32(features), feature_names=self._names, nthread=1)
         # [candidate, iteration, class, parallel tree]; node ids as float32, exact to 2^24.
         node_ids = self._booster.predict(matrix, pred_leaf=True, strict_shape=True)
-        return self._ordinals.from_node_ids(
-            node_ids.reshape(len(features), -1).astype(np.int64)
-        )
+        return self._ordinals.from_node_ids(node_ids.reshape(len(features), -1).astype(np.int64))
 
 
 def trees_of(booster: bytes, names: Sequence[str], *, where: str) -> Trees:

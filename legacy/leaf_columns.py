@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,8 +41,9 @@ class LeafOrdinals:
             and node_ids.shape[1] == self.num_trees
             and bool(((node_ids >= 0) & (node_ids < self._sizes)).all())
         )
-        ordinals = self._ordinal_of[node_ids + self._node_offsets] if inside else None
-        if ordinals is None or (ordinals < 0).any():
+        places = node_ids + self._node_offsets if inside else np.zeros(0, dtype=np.int64)
+        ordinals: NDArray[np.int32] = self._ordinal_of[places]
+        if not inside or (ordinals < 0).any():
             raise ArtifactError(
                 "XGBoost names a leaf that booster.json does not have.",
                 where="booster.json",
@@ -49,9 +52,7 @@ class LeafOrdinals:
         return ordinals
 
 
-def columns_from_leaves(
-    leaves: NDArray[np.int32], offsets: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def columns_from_leaves(leaves: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Turn leaves into columns of the regression's leaf block.
 
     Args:
@@ -114,6 +115,21 @@ class CategoryColumns:
                 fix="give values of this feature set's buckets",
             )
         return values.astype(np.int32) + np.int32(block.start)
+
+    def stacked(self, encoded: Sequence[Array]) -> NDArray[np.int64]:
+        """[candidate, feature] columns, from [candidate] ones in the order of the features.
+
+        Raises:
+            StackError: A column lies outside the block.
+        """
+        columns = np.stack(encoded, axis=1).astype(np.int64)
+        if ((columns < 0) | (columns >= self.num_columns)).any():
+            raise StackError(
+                f"a category column lies outside 0 to {self.num_columns - 1}.",
+                where="encoded.*",
+                fix="give columns of this artifact's category block",
+            )
+        return columns
 
 
 def _vocabulary(feature: Feature) -> list[int]:

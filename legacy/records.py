@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from legacy.feature_set import Feature, FeatureSet
+from legacy.feature_set import Feature
 from replay.errors import ConfigError
 from replay.request import RequestBatch
 
@@ -61,17 +61,22 @@ def records_from_batch(batch: RequestBatch, features: Iterable[Feature]) -> list
     return records
 
 
-def check_log(batch: RequestBatch, features: FeatureSet) -> None:
-    """Refuse a log that lacks a field of the feature set, or has it in another type.
+def check_type(batch: RequestBatch, path: str, allowed: tuple[str, ...], says: str) -> None:
+    """Refuse a field of a type that can not be computed from.
+
+    `says` names what wants to be computed, for the error.
 
     Raises:
-        LogError: The log lacks a field.
-        ConfigError: A field has a type that its feature can not be computed from.
+        LogError: The log lacks the field.
+        ConfigError: The field has another type.
     """
-    for feature in features.features:
-        _check_types(batch, feature)
-    if features.money is not None:
-        _check_type(batch, features.money, ("int64",), "the money of the feature set")
+    found = str(batch.column(path).type)
+    if found not in allowed:
+        raise ConfigError(
+            f"{says} can not be computed from {path!r}, which is {found}.",
+            where="the feature set, and the log's schema",
+            fix=f"name a field of type {' or '.join(allowed)}",
+        )
 
 
 def history_paths(feature: Feature) -> tuple[str, ...]:
@@ -86,20 +91,10 @@ def history_paths(feature: Feature) -> tuple[str, ...]:
 def _check_types(batch: RequestBatch, feature: Feature) -> None:
     says = f"feature {feature.name!r} ({feature.kind})"
     for path in (*feature.sources, *history_paths(feature)):
-        _check_type(batch, path, _TYPES[feature.kind], says)
+        check_type(batch, path, _TYPES[feature.kind], says)
     if feature.kind == "history_matches":
         path = history_paths(feature)[0]
-        _check_type(batch, path, (str(batch.column(feature.sources[0]).type),), says)
-
-
-def _check_type(batch: RequestBatch, path: str, allowed: tuple[str, ...], says: str) -> None:
-    found = str(batch.column(path).type)
-    if found not in allowed:
-        raise ConfigError(
-            f"{says} can not be computed from {path!r}, which is {found}.",
-            where="the feature set, and the log's schema",
-            fix=f"name a field of type {' or '.join(allowed)}",
-        )
+        check_type(batch, path, (str(batch.column(feature.sources[0]).type),), says)
 
 
 def _plain(column: pa.Array) -> pa.Array:

@@ -73,7 +73,9 @@ def train_regression(
         clicks: [candidate], 0 or 1.
         leaf_offsets: [tree + 1].
         num_categories: Columns of the category block.
-        l2, steps, learning_rate: As in `legacy.train.RegressionConfig`.
+        l2: As in `legacy.train.RegressionConfig`, like the following two.
+        steps: Of Adam.
+        learning_rate: Of Adam, at the start.
     """
     fix_tensorflow_threads()
     rate = float(np.clip(clicks.mean(), 1e-6, 1 - 1e-6))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from legacy.training_rows import (
     with_vocabularies,
 )
 from legacy.trees import Trees
+from legacy.versions import installed_versions
 from replay.digests import digest_of_code, digest_of_json
 from replay.errors import ArtifactError, ConfigError
 from replay.logs.parquet import list_days, open_day
@@ -144,9 +143,7 @@ def train(training: Training, *, say: Callable[[str], object] = lambda _: None) 
     known = _standing(training.out, facts.training_id)
     if known is not None:
         say(f"nothing to do: {training.out} is this training's artifact already.")
-        return Trained(
-            path=training.out, training_id=facts.training_id, fresh=False, metrics=known
-        )
+        return Trained(path=training.out, training_id=facts.training_id, fresh=False, metrics=known)
     rows = read_rows(training.logs, training.days, features)
     held_out = read_rows(training.logs, (training.held_out,), features)
     for name, read in (("training", rows), ("held-out", held_out)):
@@ -187,18 +184,6 @@ def load_feature_set(name: str) -> FeatureSet:
     return feature_set_from_json(value, where=str(source), trained=False, error=ConfigError)
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of what computes, read without importing it."""
-    found: dict[str, str] = {}
-    for package in ("numpy", "pyarrow", "xgboost", "tensorflow"):
-        for distribution in (package, f"{package}-cpu"):
-            try:
-                found[package] = version(distribution)
-            except PackageNotFoundError:
-                continue
-    return found
-
-
 def _fit(
     training: Training,
     features: FeatureSet,
@@ -236,9 +221,8 @@ def _fit(
 
     def columns(part: TrainingRows) -> tuple[Any, Any]:
         leaves = finder.leaves(part.matrix(features.real))
-        categories = [encoder.encode(f.name, part.features[f.name]) for f in features.discrete]
-        stacked = np.stack(categories, axis=1).astype(np.int64)
-        return columns_from_leaves(leaves, trees.leaf_offsets), stacked
+        encoded = [encoder.encode(f.name, part.features[f.name]) for f in features.discrete]
+        return columns_from_leaves(leaves, trees.leaf_offsets), encoder.stacked(encoded)
 
     fitted = train_regression(
         *columns(parts["regression"]),
@@ -314,7 +298,6 @@ def _facts(training: Training, features: FeatureSet) -> TrainingFacts:
         feature_set=training.features,
         seed=training.seed,
         versions={
-            "python": platform.python_version(),
             **installed_versions(),
             "legacy": digest_of_code(legacy),
         },

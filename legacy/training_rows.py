@@ -152,4 +152,5 @@ def _uniform(request_id: str, seed: int) -> float:
 
 
 def _float32(column: pa.Array) -> NDArray[np.float32]:
-    return column.to_numpy(zero_copy_only=False).astype(np.float32)
+    values: NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32)
+    return values

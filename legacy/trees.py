@@ -57,6 +57,17 @@ class Trees:
         }
         return frozenset(self.feature_names[place] for place in used)
 
+    def split_points(self) -> tuple[NDArray[np.float32], ...]:
+        """Per feature, its thresholds, ascending, each once."""
+        inner = [np.flatnonzero(tree.left >= 0) for tree in self.trees]
+        places = np.concatenate(
+            [tree.split_feature[own] for tree, own in zip(self.trees, inner, strict=True)]
+        )
+        thresholds = np.concatenate(
+            [tree.threshold[own] for tree, own in zip(self.trees, inner, strict=True)]
+        )
+        return tuple(np.unique(thresholds[places == i]) for i in range(len(self.feature_names)))
+
 
 def trees_from_json(model: Any, *, feature_names: Sequence[str], where: str) -> Trees:
     """Read and check the trees of XGBoost's JSON model.
@@ -69,9 +80,7 @@ def trees_from_json(model: Any, *, feature_names: Sequence[str], where: str) -> 
     """
 
     def refused(what: str) -> ArtifactError:
-        return ArtifactError(
-            what, where=where, fix="train the model again: python -m legacy train"
-        )
+        return ArtifactError(what, where=where, fix="train the model again: python -m legacy train")
 
     try:
         learner = model["learner"]
@@ -123,6 +132,7 @@ def _tree(value: Any, num_features: int) -> Tree:
         raise ValueError("a child comes before its parent")
     if ((tree.split_feature[inner] < 0) | (tree.split_feature[inner] >= num_features)).any():
         raise ValueError("it splits on a feature that does not exist")
-    if not np.isfinite(tree.threshold[inner]).all():
+    # At the largest numbers a threshold could tell an infinity from them (see legacy.gbdt).
+    if not (np.abs(tree.threshold[inner]) < np.finfo(np.float32).max).all():
         raise ValueError("a threshold is not finite")
     return tree

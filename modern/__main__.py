@@ -49,9 +49,7 @@ def _train(options: argparse.Namespace) -> int:
     if outcome.trained:
         print(f"{options.out} holds training {outcome.training_id}")
     else:
-        print(
-            f"{options.out} holds training {outcome.training_id} of these inputs: nothing to do"
-        )
+        print(f"{options.out} holds training {outcome.training_id} of these inputs: nothing to do")
     print(table_of(outcome))
     return 0
 

@@ -26,17 +26,13 @@ class Calibration:
     intercept: float
 
 
-def pctr_from_logits(
-    logits: NDArray[np.float32], calibration: Calibration
-) -> NDArray[np.float32]:
+def pctr_from_logits(logits: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float32]:
     """Calibrated probabilities, computed in float64 and rounded once."""
     margin = calibration.slope * logits.astype(np.float64) + calibration.intercept
     return _sigmoid(margin).astype(np.float32)
 
 
-def fit_calibration(
-    logits: NDArray[np.float32], click: NDArray[np.bool_]
-) -> Calibration:
+def fit_calibration(logits: NDArray[np.float32], click: NDArray[np.bool_]) -> Calibration:
     """The most likely slope and intercept, the slope held near 1 by a normal prior.
 
     Args:

@@ -31,7 +31,7 @@ class TrainingConfig:
     patience: int = 3
     batch_size: int = 256
     learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.5
     kept_back_share: float = 0.125
     threads: int = 1
 

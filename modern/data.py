@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +39,8 @@ def choose_days(
 
     Args:
         logged: The days there are, in order.
-        first, last: Bounds of the training days, both included; by default every day
-            before the held-out one.
+        first: The first training day; by default the log's first.
+        last: The last training day, included; by default the one before the held-out day.
         held_out: By default the day before the last one, which is left for the replay.
 
     Raises:
@@ -91,9 +90,7 @@ class LabelledRows:
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> LabelledRows:
         """These rows, in this order."""
         return LabelledRows(
-            inputs=TokenInputs(
-                real_CR=self.inputs.real_CR[rows], code_CN=self.inputs.code_CN[rows]
-            ),
+            inputs=TokenInputs(real=self.inputs.real[rows], codes=self.inputs.codes[rows]),
             click=self.click[rows],
             day=self.day[rows],
             request_ids=self.request_ids[rows],
@@ -122,8 +119,8 @@ def labelled_rows(days: Iterable[LoggedDay], feature_set: FeatureSet) -> Labelle
         )
     return LabelledRows(
         inputs=TokenInputs(
-            real_CR=np.concatenate([part.inputs.real_CR for part in parts]),
-            code_CN=np.concatenate([part.inputs.code_CN for part in parts]),
+            real=np.concatenate([part.inputs.real for part in parts]),
+            codes=np.concatenate([part.inputs.codes for part in parts]),
         ),
         click=np.concatenate([part.click for part in parts]),
         day=np.concatenate([part.day for part in parts]),

@@ -33,6 +33,7 @@ class Bucket(DiscreteSpec):
 
     kind: ClassVar[str] = "bucket"
     dtype: ClassVar[str] = "int32"
+    unit: ClassVar[str] = "bucket"
     # A number that equals an edge has reached it.
     side: ClassVar[Literal["left", "right"]] = "right"
 
@@ -49,7 +50,7 @@ class Bucket(DiscreteSpec):
 
     def flaw(self) -> str | None:
         """What is wrong with its parameters, if anything."""
-        ascending = all(a <= b for a, b in zip(self.edges, self.edges[1:], strict=False))
+        ascending = all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False))
         return None if ascending else "the edges do not ascend"
 
     def compute(self, columns: Columns) -> NDArray[np.int32]:
@@ -67,6 +68,7 @@ class Hash(DiscreteSpec):
 
     kind: ClassVar[str] = "hash"
     dtype: ClassVar[str] = "int32"
+    unit: ClassVar[str] = "bucket"
 
     sources: tuple[Source, ...]
     seed: int
@@ -115,6 +117,7 @@ class Id(DiscreteSpec):
 
     kind: ClassVar[str] = "id"
     dtype: ClassVar[str] = "int64"
+    unit: ClassVar[str] = "id"
 
     source: Source
     vocabulary: tuple[int, ...]

@@ -15,13 +15,13 @@ from modern.features_columns import (
     axis_of,
     bytes_of,
     plain,
-    validity,
     wrong_type,
 )
 from modern.features_numeric import log_hours_between
 from modern.features_spec import RealSpec, Source
 from replay.errors import LogError
 
+COMPARED = (pa.string(), pa.int64(), pa.bool_())  # a float is seldom equal to another
 SPACES = np.frombuffer(b" \t\n\v\f\r", np.uint8)
 
 
@@ -143,25 +143,13 @@ def _shared_codes(
     steps: pa.Array, values: pa.Array, path: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """Codes of two columns that are equal where their values are; -1 where missing; their number."""
-    steps, values = _comparable(steps), _comparable(values)
-    if pa.float64() in {steps.type, values.type} and pa.int64() in {steps.type, values.type}:
-        steps, values = steps.cast(pa.float64(), safe=False), values.cast(pa.float64(), safe=False)
-    if steps.type != values.type:
+    if steps.type not in COMPARED or steps.type != values.type:
         raise LogError(
             f"the log's field {path!r} is {steps.type}, and it is compared with a {values.type}.",
             where="the log's schema, and a history_matches feature in the artifact's features.json",
-            fix="replay a log written like the one the model was trained on",
+            fix="replay a log written like the one the model was trained on: both sides text, "
+            "int64 or bool",
         )
     encoded = pa.concat_arrays([steps, values]).dictionary_encode()
     codes = plain(encoded.indices.cast(pa.int64()), -1)
     return codes[: len(steps)], codes[len(steps) :], len(encoded.dictionary)
-
-
-def _comparable(column: pa.Array) -> pa.Array:
-    """The column with bool as int64, and floats with one zero and nothing infinite."""
-    if pa.types.is_boolean(column.type):
-        return column.cast(pa.int64())
-    if not pa.types.is_floating(column.type):
-        return column
-    numbers = plain(column, 0.0) + 0.0
-    return pa.array(numbers, mask=~(validity(column) & np.isfinite(numbers)))

@@ -62,6 +62,7 @@ class Hour(RealSpec):
 
     kind: ClassVar[str] = "hour"
     exact: ClassVar[bool] = True
+    unit: ClassVar[str] = "hour"
 
     source: Source
     utc_offset_minutes: int
@@ -85,6 +86,7 @@ class Weekday(RealSpec):
 
     kind: ClassVar[str] = "weekday"
     exact: ClassVar[bool] = True
+    unit: ClassVar[str] = "weekday"
 
     source: Source
     utc_offset_minutes: int
@@ -135,6 +137,9 @@ class Rate(RealSpec):
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.events, self.trials)
+
+    def flaw(self) -> str | None:
+        return None if self.weight > 0 else f"weight {self.weight} would divide by no trials"
 
     def values(self, columns: Columns) -> NDArray[np.float64]:
         events = columns.real(self.events, self.axis)

@@ -29,6 +29,7 @@ class FeatureSpec:
     kind: ClassVar[str] = ""
     dtype: ClassVar[str] = "float32"
     exact: ClassVar[bool] = False
+    unit: ClassVar[str] = "1"
 
     name: str
 

@@ -12,17 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modern.config import ModernConfig, TrainingConfig
 from modern.data import LabelledRows, Parts
+from modern.forward import logits_of
 from modern.metrics import log_losses
-from modern.tokens import TokenInputs, TokenLayout, statistics_of
+from modern.tokens import TokenLayout, statistics_of
 from modern.transformer import Transformer
 
-# Candidates a forward pass: more of them leave the cache and cost more each.
-CHUNK = 512
 LARGEST_GRADIENT = 1.0
 # AdamW draws towards zero what carries information, not norms, biases and the task token.
 DECAYED = (".weight", "direction_RD", "embedding_VD", "missing_RD")
@@ -60,7 +58,7 @@ def fit_transformer(
         model = Transformer(
             layout,
             config.transformer,
-            statistics=statistics_of(parts.fit.inputs.real_CR),
+            statistics=statistics_of(parts.fit.inputs.real),
             prior_logit=math.log(prior / (1 - prior)),
         )
         fitting = _Fitting(model, parts.fit, training)
@@ -77,18 +75,6 @@ def fit_transformer(
     return best.eval().requires_grad_(False)
 
 
-def logits_of(model: Transformer, inputs: TokenInputs) -> NDArray[np.float32]:
-    """[candidate] logits, in chunks: memory does not grow with the rows."""
-    out = np.empty(len(inputs), dtype=np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(inputs), CHUNK):
-            stop = min(start + CHUNK, len(inputs))
-            real_CR = torch.from_numpy(inputs.real_CR[start:stop])
-            code_CN = torch.from_numpy(inputs.code_CN[start:stop])
-            out[start:stop] = model(real_CR, code_CN).numpy()
-    return out
-
-
 class _Fitting:
     """A model in training with its optimiser and the running average of its weights."""
 
@@ -96,8 +82,8 @@ class _Fitting:
         self.model = model.train()
         self.averaged = copy.deepcopy(model).eval()
         self.batch_size = config.batch_size
-        self.real_CR = torch.from_numpy(rows.inputs.real_CR)
-        self.code_CN = torch.from_numpy(rows.inputs.code_CN)
+        self.real_CR = torch.from_numpy(rows.inputs.real)
+        self.code_CN = torch.from_numpy(rows.inputs.codes)
         self.click_C = torch.from_numpy(rows.click.astype(np.float32))
         self.steps_per_epoch = math.ceil(len(rows) / config.batch_size)
         self.steps = 0
@@ -118,14 +104,14 @@ class _Fitting:
     def run_epoch(self) -> None:
         """One pass over the rows in a new order."""
         order = torch.randperm(len(self.click_C))
-        for rows in order.split(self.batch_size):
+        for rows in torch.split(order, self.batch_size):
             self._step(rows)
 
     def _step(self, rows: Tensor) -> None:
         logit_C = self.model(self.real_CR[rows], self.code_CN[rows])
         loss = nn.functional.binary_cross_entropy_with_logits(logit_C, self.click_C[rows])
         self.optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
         self.optimiser.step()
         self.schedule.step()

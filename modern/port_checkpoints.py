@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from modern.artifact import LegacyArtifact
 from modern.features import FeatureSet
-from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding
+from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding, Stage
 
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 
@@ -56,6 +56,7 @@ def _of_features(features: FeatureSet) -> Iterator[Checkpoint]:
             stage="feature",
             axes=(feature.axis,),
             dtype=feature.dtype,
+            unit=feature.unit,
             missing="nan" if real else "none",
             exact=feature.exact,
             rounding=None
@@ -72,6 +73,7 @@ def _of_encodings(features: FeatureSet) -> Iterator[Checkpoint]:
             axes=(feature.axis,),
             dtype="int32",
             after=(f"features.{feature.name}",),
+            unit="column",
             exact=True,
         )
 
@@ -90,6 +92,7 @@ def _of_model(artifact: LegacyArtifact) -> Iterator[Checkpoint]:
         shape=(num_trees,),
         dtype="int32",
         after=tuple(f"features.{feature.name}" for feature in features.real),
+        unit="leaf",
         exact=True,
     )
     yield _output(
@@ -119,6 +122,7 @@ def _of_model(artifact: LegacyArtifact) -> Iterator[Checkpoint]:
     yield _output(
         "pctr",
         after=("logit",),
+        unit="probability",
         rounding=Rounding(
             absolute=abs(artifact.slope) / 4 * logit_bound + 2.0**-25,
             why="|slope| / 4 x the logit's bound, and one rounding to float32",
@@ -142,18 +146,25 @@ def _of_model(artifact: LegacyArtifact) -> Iterator[Checkpoint]:
         axes=("candidate",),
         dtype="int32",
         after=("pctr",) if features.money is None else ("ecpm_micros",),
+        unit="place",
         exact=True,
     )
 
 
 def _output(
-    name: str, *, after: tuple[str, ...], rounding: Rounding, stage: str = "output"
+    name: str,
+    *,
+    after: tuple[str, ...],
+    rounding: Rounding,
+    stage: Stage = "output",
+    unit: str = "log-odds",
 ) -> Checkpoint:
     return Checkpoint(
         name=name,
-        stage="layer" if stage == "layer" else "output",
+        stage=stage,
         axes=("candidate",),
         dtype="float32",
         after=after,
+        unit=unit,
         rounding=rounding,
     )

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from modern.features import FeatureSet
 from replay.errors import StackError
 
-
 # Ten standard deviations from the mean: what lies further out says no more than "extreme",
 # and an infinite value must not turn the candidate's logit into NaN.
 FURTHEST = 10.0
@@ -68,15 +67,15 @@ class TokenInputs:
     """What the tokens are made of.
 
     Attributes:
-        real_CR: [candidate, real feature] float32, NaN where missing.
-        code_CN: [candidate, discrete feature] int64, each within its cardinality.
+        real: [candidate, real feature] float32, NaN where missing.
+        codes: [candidate, discrete feature] int64, each within its cardinality.
     """
 
-    real_CR: NDArray[np.float32]
-    code_CN: NDArray[np.int64]
+    real: NDArray[np.float32]
+    codes: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.real_CR)
+        return len(self.real)
 
 
 def inputs_from_features(
@@ -112,7 +111,7 @@ def inputs_from_features(
                 fix="give values that the feature's declaration in features.json allows",
             )
         code_CN[:, place] = codes[request_of] if by_request else codes
-    return TokenInputs(real_CR=real_CR, code_CN=code_CN)
+    return TokenInputs(real=real_CR, codes=code_CN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,17 +152,17 @@ class FeatureTokens(nn.Module):
     Embeddings start at zero, so what training never saw reads as the feature's bias.
     """
 
-    mean_R: Tensor
-    scale_R: Tensor
-    offset_N: Tensor
+    mean: Tensor
+    scale: Tensor
+    first_code: Tensor
 
     def __init__(self, layout: TokenLayout, *, width: int, statistics: RealStatistics) -> None:
         super().__init__()
         num_real = len(layout.real)
-        self.register_buffer("mean_R", torch.from_numpy(statistics.mean.copy()))
-        self.register_buffer("scale_R", torch.from_numpy(statistics.scale.copy()))
+        self.register_buffer("mean", torch.from_numpy(statistics.mean.copy()))
+        self.register_buffer("scale", torch.from_numpy(statistics.scale.copy()))
         self.register_buffer(
-            "offset_N", torch.tensor(layout.code_offsets, dtype=torch.int64), persistent=False
+            "first_code", torch.tensor(layout.code_offsets, dtype=torch.int64), persistent=False
         )
         self.task_D = nn.Parameter(torch.randn(width))
         self.direction_RD = nn.Parameter(torch.randn(num_real, width))
@@ -179,10 +178,10 @@ class FeatureTokens(nn.Module):
             real_CR: float32, NaN where missing.
             code_CN: int64, each within its feature's cardinality.
         """
-        standard_CR = ((real_CR - self.mean_R) / self.scale_R).clamp(-FURTHEST, FURTHEST)
+        standard_CR = ((real_CR - self.mean) / self.scale).clamp(-FURTHEST, FURTHEST)
         missing_CR1 = standard_CR.isnan().unsqueeze(-1)
         moved_CRD = standard_CR.nan_to_num(nan=0.0).unsqueeze(-1) * self.direction_RD
         real_CRD = self.bias_RD + torch.where(missing_CR1, self.missing_RD, moved_CRD)
-        code_CND = nn.functional.embedding(code_CN + self.offset_N, self.embedding_VD)
+        code_CND = nn.functional.embedding(code_CN + self.first_code, self.embedding_VD)
         task_C1D = self.task_D.expand(len(real_CR), 1, -1)
         return torch.cat([task_C1D, real_CRD, self.bias_ND + code_CND], dim=1)

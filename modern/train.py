@@ -17,7 +17,8 @@ from modern.calibration import Calibration, fit_calibration, pctr_from_logits
 from modern.config import ModernConfig
 from modern.data import LabelledRows, choose_days, labelled_rows, split_rows
 from modern.features import FeatureSet, open_feature_set
-from modern.fit import Epoch, fit_transformer, logits_of
+from modern.fit import Epoch, fit_transformer
+from modern.forward import logits_of
 from modern.metrics import Quality, quality_of
 from modern.tokens import layout_of
 from modern.transformer import Transformer
@@ -28,8 +29,8 @@ from replay.logs.parquet import LoggedDay, list_days, open_day
 
 # The sources that decide the weights; another one of these is another training.
 SOURCES = (
-    *("config.py", "data.py", "tokens.py", "transformer.py", "fit.py", "calibration.py"),
-    *("train.py", "metrics.py", "features*.py"),
+    *("config.py", "data.py", "tokens.py", "transformer.py", "fit.py", "forward.py"),
+    *("calibration.py", "train.py", "metrics.py", "features*.py"),
 )
 
 

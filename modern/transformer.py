@@ -22,7 +22,7 @@ class TransformerConfig:
     """The size of the transformer.
 
     Attributes:
-        width: Channels of a token. 24 with two layers scores a day of 424,680 candidates
+        width: Channels of a token. 32 with two layers scores a day of 424,680 candidates
             in about ten seconds of one CPU thread, features not counted.
         num_layers: Encoder layers; the last one computes the task token alone.
         num_heads: Attention heads; they divide the width.
@@ -32,10 +32,10 @@ class TransformerConfig:
         activation: "gelu" is the exact one (erf).
     """
 
-    width: int = 24
+    width: int = 32
     num_layers: int = 2
     num_heads: int = 2
-    feed_forward: int = 48
+    feed_forward: int = 64
     dropout: float = 0.1
     layernorm_eps: float = 1e-5
     activation: Activation = "gelu"
@@ -43,7 +43,9 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         sizes = (self.width, self.num_layers, self.num_heads, self.feed_forward)
         if min(sizes) < 1 or self.width % self.num_heads:
-            raise _refusal(f"the sizes {self} do not fit", "give positive sizes; heads divide width")
+            raise _refusal(
+                f"the sizes {self} do not fit", "give positive sizes; heads divide width"
+            )
         if not 0 <= self.dropout < 1 or not 0 < self.layernorm_eps < 1:
             raise _refusal(f"{self} is out of range", "0 <= dropout < 1 and 0 < layernorm_eps < 1")
         if self.activation not in get_args(Activation):
@@ -76,7 +78,9 @@ class Attention(nn.Module):
         return attended_CQD
 
     def _heads(self, x_CTD: Tensor) -> Tensor:
-        return x_CTD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        num_candidates, num_tokens, width = x_CTD.shape
+        shape = (num_candidates, num_tokens, self.num_heads, width // self.num_heads)
+        return x_CTD.view(shape).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -85,7 +89,9 @@ class FeedForward(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.up = nn.Linear(config.width, config.feed_forward)
-        self.activation = nn.GELU(approximate="tanh" if config.activation == "gelu_tanh" else "none")
+        self.activation = nn.GELU(
+            approximate="tanh" if config.activation == "gelu_tanh" else "none"
+        )
         self.down = nn.Linear(config.feed_forward, config.width)
 
     def forward(self, x_CQD: Tensor) -> Tensor:

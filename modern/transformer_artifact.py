@@ -63,7 +63,8 @@ def save_artifact(
         manifest: With its "training_id"; the format and the files' digests are added here.
         features_json: The bytes of features.json.
         model: Its parameters and statistics become weights.safetensors.
-        calibration, metrics: Become JSON files.
+        calibration: Becomes calibration.json.
+        metrics: Becomes metrics.json.
 
     Raises:
         ConfigError: `out` holds something else.
@@ -201,15 +202,19 @@ def _read_model(
         if not weights[name].isfinite().all():
             raise _damaged(f"weight {name!r} is not finite everywhere", path)
     model.load_state_dict(weights)
-    return model.eval().requires_grad_(False)  # noqa: FBT003  # PyTorch's own signature
+    return model.eval().requires_grad_(False)
 
 
 def _read_calibration(path: Path, training_id: str) -> Calibration:
     value = _read_json(path, training_id)
-    numbers = [value.get("slope"), value.get("intercept")]
-    if not all(isinstance(n, float) and math.isfinite(n) for n in numbers) or numbers[0] <= 0:
-        raise _damaged(f"slope and intercept are {numbers}; two finite numbers, slope > 0", path)
-    return Calibration(slope=numbers[0], intercept=numbers[1])
+    slope, intercept = value.get("slope"), value.get("intercept")
+    for name, number in (("slope", slope), ("intercept", intercept)):
+        if not isinstance(number, float) or not math.isfinite(number):
+            raise _damaged(f"{name} is {number!r}, which is no finite number", path)
+    assert isinstance(slope, float) and isinstance(intercept, float), "both were just checked"
+    if slope <= 0:
+        raise _damaged(f"slope is {slope}; a calibration never reverses the ranking", path)
+    return Calibration(slope=slope, intercept=intercept)
 
 
 def _read_json(path: Path, training_id: str | None) -> dict[str, Any]:

@@ -325,8 +325,8 @@ def _check_stack_names(file: ConfigFile, config: Config) -> None:
                     ) from None
 
 
-def _fields_at(place: Sequence[str | int]) -> list[str]:
-    """The keys that are allowed at a place."""
+def _fields_at(place: Sequence[str | int]) -> dict[str, str]:
+    """The keys that are allowed at a place, and what each is for."""
     models: dict[tuple[str, ...], type[BaseModel]] = {
         (): Config,
         ("stacks", "*"): StackEntry,
@@ -339,8 +339,8 @@ def _fields_at(place: Sequence[str | int]) -> list[str]:
         if len(shape) == len(place) and all(
             s in {"*", p} for s, p in zip(shape, place, strict=True)
         ):
-            return list(model.model_fields)
-    return []
+            return {name: of.description or "" for name, of in model.model_fields.items()}
+    return {}
 
 
 def _matches(name: str, patterns: Patterns) -> bool:

@@ -17,23 +17,23 @@ from replay.errors import ConfigError
 def error_in_file(
     file: ConfigFile,
     errors: Sequence[ErrorDetails],
-    allowed: Callable[[Sequence[str | int]], list[str]],
+    allowed: Callable[[Sequence[str | int]], Mapping[str, str]],
 ) -> ConfigError:
     """The first of pydantic's errors, with its line and column.
 
     Args:
         file: What was read.
         errors: As pydantic lists them.
-        allowed: The keys that are allowed at a place.
+        allowed: The keys that are allowed at a place, and what each is for.
     """
-    # A union reports every branch: the first error in the file is the one to mend first.
-    details = errors[0]
+    # A misspelt key is also a missing one, and only the first of the two says what to do.
+    details = min(errors, key=lambda error: error["type"] != "extra_forbidden")
     place = _in_file(file.plain, details["loc"])
     others = len({_in_file(file.plain, e["loc"]) for e in errors}) - 1
     also = f" ({others} more to mend after it.)" if others else ""
     name = ".".join(map(str, place)) or "the file"
     if details["type"] == "extra_forbidden":
-        fields = allowed(place[:-1])
+        fields = list(allowed(place[:-1]))
         return ConfigError(
             f"{name!r} is no known key{near(str(place[-1]), fields) or '.'}{also}",
             where=file.where(place, key=True),
@@ -55,10 +55,11 @@ def error_in_file(
             fix=f"allowed: {', '.join(options)}",
         )
     message = details["msg"]
+    meant = allowed(place[:-1]).get(str(place[-1]), "") if place else ""
     return ConfigError(
         f"{name!r} is {shown(details['input'])}: {message[:1].lower()}{message[1:]}.{also}",
         where=file.where(place),
-        fix="docs/config.schema.json lists what is allowed",
+        fix=" ".join(meant.split()) or "docs/config.schema.json lists what is allowed",
     )
 
 

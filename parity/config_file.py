@@ -15,6 +15,9 @@ from replay.errors import ConfigError
 
 # A configuration is a page or two; something this long is another file.
 MAX_BYTES = 1_000_000
+# The deepest key is at six; aliases (`*name`) can nest and multiply without end.
+MAX_DEPTH = 20
+MAX_VALUES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,21 +85,28 @@ def read_config_file(path: Path) -> ConfigFile:
             where=f"{path}{at}",
             fix="correct it; indentation is by spaces, and each key stands once",
         ) from error
-    except YAMLError as error:
+    except (YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(
             f"the file is not valid YAML: {' '.join(str(error).split())}.",
             where=str(path),
             fix="correct it",
         ) from error
     file = ConfigFile(path=path, plain=None, tree=tree)
-    return ConfigFile(path=path, plain=_plain(file, tree, ()), tree=tree)
+    return ConfigFile(path=path, plain=_plain(file, tree, (), [MAX_VALUES]), tree=tree)
 
 
-def _plain(file: ConfigFile, node: Any, place: tuple[str | int, ...]) -> Any:
+def _plain(file: ConfigFile, node: Any, place: tuple[str | int, ...], left: list[int]) -> Any:
+    left[0] -= 1
+    if len(place) > MAX_DEPTH or left[0] < 0:
+        raise ConfigError(
+            f"the file nests deeper than {MAX_DEPTH} levels or holds over {MAX_VALUES} values.",
+            where=file.where(place[:1]),
+            fix="unfold aliases that hold themselves; a configuration is a page or two",
+        )
     if isinstance(node, CommentedMap):
-        return {str(key): _plain(file, node[key], (*place, str(key))) for key in node}
+        return {str(key): _plain(file, node[key], (*place, str(key)), left) for key in node}
     if isinstance(node, CommentedSeq):
-        return [_plain(file, item, (*place, index)) for index, item in enumerate(node)]
+        return [_plain(file, item, (*place, i), left) for i, item in enumerate(node)]
     for kind in (bool, int, float, str):  # ruamel's scalars derive from these
         if isinstance(node, kind):
             return kind(node)

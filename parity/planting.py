@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from parity.value_plants import VALUE_KINDS, ValueKind
+from parity.plant_kinds import VALUE_KINDS, Change, change_for
 from replay.capabilities import Fault, Plants, Where
-from replay.checkpoint import Checkpoint, CheckpointGraph
+from replay.checkpoint import CheckpointGraph
 from replay.errors import ConfigError
 from replay.request import RequestBatch
 from replay.stack import Stack, StackIdentity
@@ -114,26 +113,25 @@ def plant(stack: Stack, plants: Sequence[Plant | Mapping[str, str]]) -> Stack:
         ConfigError: An unknown kind or checkpoint, or a kind that can not be there.
     """
     faults = stack.faults() if isinstance(stack, Plants) else ()
-    values: list[tuple[Plant, ValueKind]] = []
+    values: list[tuple[Plant, Change]] = []
     for one in plants:
         wanted = (
             one if isinstance(one, Plant) else parse_plant(f"{one['kind']}:{one['checkpoint']}")
         )
-        fault = next(
-            (f for f in faults if (f.kind, f.checkpoint) == (wanted.kind, wanted.checkpoint)), None
-        )
+        place = (wanted.kind, wanted.checkpoint)
+        fault = next((f for f in faults if (f.kind, f.checkpoint) == place), None)
         if fault is not None and wanted.argument is None:
             assert isinstance(stack, Plants), "its faults were listed above"
             stack = stack.planted(fault)
         else:
-            values.append((wanted, _value_kind(wanted, stack.checkpoints, faults)))
+            values.append((wanted, _change(wanted, stack.checkpoints, faults)))
     return PlantedStack(stack, values) if values else stack
 
 
 class PlantedStack:
     """A stack around a stack, that changes values at named checkpoints and nothing else."""
 
-    def __init__(self, stack: Stack, plants: Sequence[tuple[Plant, ValueKind]]) -> None:
+    def __init__(self, stack: Stack, plants: Sequence[tuple[Plant, Change]]) -> None:
         self._stack = stack
         order = stack.checkpoints.order
         self._plants = sorted(plants, key=lambda one: order[one[0].checkpoint])
@@ -156,44 +154,75 @@ class PlantedStack:
         capture: Collection[str],
         given: Mapping[str, Array] = EMPTY,
     ) -> Trace:
-        """Score in one pass more for every plant that another plant may feed."""
+        """Score in one pass more, and one for every plant that an earlier plant may feed."""
         graph = self.checkpoints
-        check_given({name: given[name] for name in given}, graph, batch.keys, stack=self.name)
+        check_given(given, graph, batch.keys, stack=self.name)
         carried = dict(given)
         recorded: dict[str, Array] = {}
-        for group in self._groups(capture):
-            wanted = {
-                name
-                for one, kind in group
-                for name in kind.needs(one.checkpoint, one.argument, graph)
-            }
+        for group in self._groups(capture, given):
+            wanted = {name for one, change in group for name in (one.checkpoint, *change.reads)}
             seen = self._stack.score(batch, capture=graph.sorted(wanted), given=carried)
-            for one, kind in group:
-                name = one.checkpoint
-                produced = recorded.get(name, seen[name])
-                changed = kind.change(produced, _context(one, seen, batch, graph))
-                recorded[name] = changed.astype(produced.dtype)
-            for one, _ in group:
-                if one.checkpoint not in given:
-                    carried[one.checkpoint] = recorded[one.checkpoint]
+            used = {**seen.values, **{n: carried[n] for n in wanted if n in carried}}
+            for one, change in group:
+                produced = recorded.get(one.checkpoint, seen[one.checkpoint])
+                changed = change.apply(produced, used, batch.keys)
+                recorded[one.checkpoint] = changed.astype(produced.dtype)
+            carried |= {
+                one.checkpoint: recorded[one.checkpoint]
+                for one, _ in group
+                if one.checkpoint not in given
+            }
         trace = self._stack.score(batch, capture=capture, given=carried)
-        values = {**trace.values, **recorded}
         return make_trace(
-            stack=self.name, keys=trace.keys, values=values, checkpoints=graph, capture=capture
+            stack=self.name,
+            keys=trace.keys,
+            values={**trace.values, **recorded},
+            checkpoints=graph,
+            capture=capture,
         )
 
-    def _groups(self, capture: Collection[str]) -> list[list[tuple[Plant, ValueKind]]]:
+    def _groups(
+        self, capture: Collection[str], given: Mapping[str, Array]
+    ) -> list[list[tuple[Plant, Change]]]:
         """Plants that matter to what is captured, cut where one may feed a later one."""
         graph = self.checkpoints
-        needed = set(capture).union(*(graph.ancestors(name) for name in capture))
-        groups: list[list[tuple[Plant, ValueKind]]] = []
+        upstream = set[str]().union(*(graph.ancestors(name) for name in capture)) - set(given)
+        groups: list[list[tuple[Plant, Change]]] = []
         fed: set[str] = set()
-        for one, kind in self._plants:
-            if one.checkpoint not in needed:
+        for one, change in self._plants:
+            name = one.checkpoint
+            if name not in upstream and name not in capture:
                 continue
-            if not groups or fed & set(kind.needs(one.checkpoint, one.argument, graph)):
+            planted = {other.checkpoint for other, _ in groups[-1]} if groups else set()
+            if not groups or fed & {name, *change.reads} or planted & set(change.reads):
                 groups.append([])
                 fed = set()
-            groups[-1].append((one, kind))
-            fed |= graph.descendants(one.checkpoint)
+            groups[-1].append((one, change))
+            fed |= graph.descendants(name)
         return groups
+
+
+def _change(wanted: Plant, graph: CheckpointGraph, faults: Iterable[Fault]) -> Change:
+    if wanted.checkpoint not in graph:
+        raise ConfigError(
+            f"{graph.stack!r} has no checkpoint {wanted.checkpoint!r} (known: {', '.join(graph)}).",
+            where=f"--plant {wanted}",
+            fix="name a declared checkpoint",
+        )
+    if wanted.kind in VALUE_KINDS:
+        return change_for(wanted.kind, wanted.argument, graph[wanted.checkpoint], graph)
+    real = list(faults)
+    places = [fault.checkpoint for fault in real if fault.kind == wanted.kind]
+    if places:
+        raise ConfigError(
+            f"{graph.stack!r} can have {wanted.kind!r} at: {', '.join(places)}"
+            f"{'; it takes no argument' if wanted.checkpoint in places else ''}.",
+            where=f"--plant {wanted}",
+            fix="choose one of these places",
+        )
+    known = ", ".join(dict.fromkeys((*(fault.kind for fault in real), *VALUE_KINDS)))
+    raise ConfigError(
+        f"no bug is called {wanted.kind!r} (known for {graph.stack!r}: {known}).",
+        where=f"--plant {wanted}",
+        fix="use a known kind; --plant list says where each can be",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import numpy as np
 import xgboost
 
+import legacy.artifact
 from legacy.artifact import (
     Calibration,
     LegacyModel,
     RegressionWeights,
     TrainingFacts,
-    write_artifact as _write,
 )
 from legacy.feature_set import FeatureSet, feature_set_from_json
 from legacy.trees import trees_from_json
@@ -110,7 +111,7 @@ def write_artifact(
     rng = np.random.default_rng(seed)
     booster = _booster(chosen, num_trees=num_trees, depth=depth, rng=rng)
     names = tuple(feature.name for feature in chosen.real)
-    trees = trees_from_json(_json(booster), feature_names=names, where="tests")
+    trees = trees_from_json(json.loads(booster), feature_names=names, where="tests")
     columns = sum(feature.cardinality for feature in chosen.discrete)
     regression = RegressionWeights(
         leaf_weights=rng.normal(0, 0.3, int(trees.leaf_offsets[-1])).astype(np.float32),
@@ -137,7 +138,7 @@ def write_artifact(
         calibration=Calibration(slope=0.9, intercept=-0.25),
         metrics={"prior": {"ne": 1.0}, "legacy": {"ne": 0.9}},
     )
-    return _write(folder, model=model, facts=facts)
+    return legacy.artifact.write_artifact(folder, model=model, facts=facts)
 
 
 def _booster(
@@ -188,9 +189,3 @@ _SCALE: Mapping[str, tuple[float, float]] = {
     "history_recency": (0.0, 12.0),
     "history_matches": (0.0, 3.0),
 }
-
-
-def _json(data: bytes) -> Any:
-    import json
-
-    return json.loads(data)

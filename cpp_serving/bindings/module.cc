@@ -205,11 +205,12 @@ PYBIND11_MODULE(_core, m) {
     }
   });
   py::class_<Faults>(m, "Faults")
-      .def(py::init([](std::string bucket_edge_side, bool threshold_le, std::uint32_t tree_limit) {
+      .def(py::init([](std::vector<std::string> bucket_edge_side, bool threshold_le,
+                       std::uint32_t tree_limit) {
              return Faults{std::move(bucket_edge_side), threshold_le, tree_limit};
            }),
-           py::kw_only(), py::arg("bucket_edge_side") = "", py::arg("threshold_le") = false,
-           py::arg("tree_limit") = 0);
+           py::kw_only(), py::arg("bucket_edge_side") = std::vector<std::string>{},
+           py::arg("threshold_le") = false, py::arg("tree_limit") = 0);
   py::class_<Scorer>(m, "Scorer")
       .def(py::init([](const std::filesystem::path& path) {
              return std::make_unique<Scorer>(Artifact::Open(path));

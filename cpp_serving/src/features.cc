@@ -98,9 +98,9 @@ bool CanRead(FeatureKind kind, ValueType type) {
 }  // namespace
 
 BoundFeature::BoundFeature(const Feature& feature, const Records& records, const Faults& faults)
-    : feature_(&feature),
-      records_(&records),
-      edge_exclusive_(faults.bucket_edge_side == feature.name) {
+    : feature_(&feature), records_(&records) {
+  const std::vector<std::string>& strict = faults.bucket_edge_side;
+  edge_exclusive_ = std::find(strict.begin(), strict.end(), feature.name) != strict.end();
   for (const std::string& path : feature.sources) {
     const Field field = records.At(path);
     if (!CanRead(feature.kind, field.type)) RefuseType(feature, path, field.type);

@@ -63,13 +63,15 @@ std::size_t SizeOf(DType dtype) {
 
 Scorer::Scorer(std::shared_ptr<const Artifact> artifact, Faults faults)
     : model_(Model::From(std::move(artifact))), faults_(std::move(faults)) {
-  const bool bucket =
-      std::any_of(model_.features.begin(), model_.features.end(), [this](const Feature& feature) {
-        return feature.kind == FeatureKind::kBucket && feature.name == faults_.bucket_edge_side;
-      });
-  if (!faults_.bucket_edge_side.empty() && !bucket) {
-    Refuse("there is no bucket feature '" + faults_.bucket_edge_side + "'.",
-           model_.artifact->where(), "plant the fault in a feature of kind bucket");
+  for (const std::string& name : faults_.bucket_edge_side) {
+    const bool bucket =
+        std::any_of(model_.features.begin(), model_.features.end(), [&](const Feature& feature) {
+          return feature.kind == FeatureKind::kBucket && feature.name == name;
+        });
+    if (!bucket) {
+      Refuse("there is no bucket feature '" + name + "'.", model_.artifact->where(),
+             "plant the fault in a feature of kind bucket");
+    }
   }
   if (faults_.tree_limit > model_.num_trees()) {
     Refuse("the tree limit " + std::to_string(faults_.tree_limit) +

@@ -69,7 +69,9 @@ class Ranker:
         )
         price = step("features.price", lambda: column("candidate.price").astype("float32"))
         logit = step("logit", lambda: _logit(age[request], price))
-        pctr = step("pctr", lambda: (1 / (1 + np.exp(-logit.astype("float64")))).astype("float32"))
+        pctr = step(
+            "pctr", lambda: np.exp(-np.logaddexp(0.0, -logit.astype("float64"))).astype("float32")
+        )
         step("rank", lambda: _rank(pctr, batch.keys))
         return make_trace(stack=self.name, keys=batch.keys, values=produced, checkpoints=self.checkpoints, capture=capture)  # fmt: skip
 
@@ -85,9 +87,11 @@ def open_challenger() -> Ranker:
 
 
 def _logit(age_days: Array, price: Array) -> Array:
-    """[candidate] float32; a missing price counts as an average one."""
+    """[candidate] float32; a missing price counts as an average one, a future account as new."""
     known = np.where(np.isnan(price), np.float32(10.0), price).astype("float64")
-    return (0.3 * np.log1p(age_days.astype("float64")) - 0.05 * known - 2.0).astype("float32")
+    return (0.3 * np.log1p(np.maximum(age_days, 0).astype("float64")) - 0.05 * known - 2.0).astype(
+        "float32"
+    )
 
 
 def _rank(pctr: Array, keys: BatchKeys) -> Array:

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Rule = Callable[["Columns"], Iterator["Finding"]]
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
@@ -42,6 +41,10 @@ class Columns:
     @cached_property
     def request_of_candidate(self) -> Ints:
         return np.repeat(np.arange(len(self.records)), np.diff(self.offsets["candidates"]))
+
+    @cached_property
+    def ad_ids(self) -> pa.Array:
+        return pc.struct_field(self["candidates"].values, "ad_id")
 
     def candidate_field(self, name: str) -> pa.Array | None:
         """[candidate] values, null where the candidate itself is; None where the log has none."""
@@ -89,12 +92,22 @@ def _missing_field(columns: Columns) -> Iterator[Finding]:
     for name, singular in (("history", "history"), ("candidates", "candidate")):
         rows, indices = columns.owners(name, _places_of_null(columns[name].values))
         yield Finding(rows, _says_index(f"{singular}[{{}}] is null", indices))
-    for name in ("ad_id", *_ALL_OR_NONE):
+    rows, indices = columns.owners("candidates", _places_of_null(columns.ad_ids))
+    yield Finding(rows, _says_index("candidate[{}].ad_id is null", indices))
+    for name in _ALL_OR_NONE:
         values = columns.candidate_field(name)
         if values is not None:
-            places = _places_of_null(values)
-            rows, indices = columns.owners("candidates", places)
-            yield Finding(rows, _says_index(f"candidate[{{}}].{name} is null", indices))
+            yield _missing_beside(columns, name, _places_of_null(values))
+
+
+def _missing_beside(columns: Columns, name: str, places: Ints) -> Finding:
+    rows, indices = columns.owners("candidates", places)
+
+    def detail(i: int) -> str:
+        ad_id = _shown(columns.ad_ids[int(places[i])])
+        return f"candidate[{indices[i]}].{name} is null (ad_id {ad_id})"
+
+    return Finding(rows, detail)
 
 
 def _no_candidates(columns: Columns) -> Iterator[Finding]:
@@ -103,12 +116,12 @@ def _no_candidates(columns: Columns) -> Iterator[Finding]:
 
 
 def _duplicate_ad_id(columns: Columns) -> Iterator[Finding]:
-    ad_ids = columns.candidate_field("ad_id")
-    assert ad_ids is not None, "the schema was checked"
+    ad_ids = columns.ad_ids
     known = _numbered(ad_ids)
     request = columns.request_of_candidate
     order = np.lexsort((known, request))
-    is_repeat = (np.diff(request[order]) == 0) & (np.diff(known[order]) == 0)
+    request, known = request[order], known[order]
+    is_repeat = (request[1:] == request[:-1]) & (known[1:] == known[:-1])
     places = np.sort(order[1:][is_repeat])
     rows, indices = columns.owners("candidates", places)
     yield Finding(

@@ -314,10 +314,10 @@ def test_a_request_value_stands_beside_each_candidate_in_a_cross() -> None:
         events="user.clicks",
         trials="candidate.impressions",
         prior=0.0,
-        weight=0.0,
+        weight=100.0,
     )
 
-    assert_float32(found, [0.01, 0.01, 0.09])
+    assert_float32(found, [0.005, 0.005, 0.045])
 
 
 def test_only_named_features_are_computed() -> None:
@@ -376,6 +376,9 @@ def test_every_kind_of_the_page_is_known() -> None:
         ({"kind": "hour", "source": "logged_at", "utc_offset_minutes": 1440}, "a day or more"),
         ({"kind": "hour", "source": "logged_at", "utc_offset_minutes": True}, "no integer"),
         ({"kind": "bucket", "source": "user.x", "edges": [2, 1]}, "do not ascend"),
+        ({"kind": "bucket", "source": "user.x", "edges": [1, 1.0]}, "do not ascend"),
+        ({"kind": "rate", "events": "user.x", "trials": "user.y", "prior": 0.1, "weight": 0},
+         "weight"),
         ({"kind": "bucket", "source": "user.x", "edges": ["1"]}, "no finite number"),
         ({"kind": "bucket", "source": "user.x", "edges": 1}, "no list"),
         ({"kind": "id", "source": "user.x", "vocabulary": [1, 1]}, "does not ascend"),
@@ -452,6 +455,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         {"kind": "hash", "sources": ["candidate.price"], "seed": 0, "buckets": 4,
          "normalise": "none"},
         {"kind": "history_matches", "field": "category", "source": "candidate.ad_id"},
+        {"kind": "history_matches", "field": "at", "source": "logged_at"},
         {"kind": "number", "source": "candidate.prize"},
     ],
 )  # fmt: skip

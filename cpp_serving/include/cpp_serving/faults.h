@@ -4,12 +4,13 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace cpp_serving {
 
 struct Faults {
-  // The `bucket` feature that counts edges e < x in place of e <= x; empty: none.
-  std::string bucket_edge_side;
+  // The `bucket` features that count edges e < x in place of e <= x.
+  std::vector<std::string> bucket_edge_side;
   // x <= threshold goes left, in place of x < threshold.
   bool threshold_le = false;
   // Trees whose leaves count in the sum, from the first; 0: all.

@@ -1,0 +1,230 @@
+"""The transformer as a stack: from a batch of requests to ranks, every module a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import modern
+from modern.calibration import pctr_from_logits
+from modern.features import compute_features
+from modern.features_columns import integers
+from modern.forward import Forward, run_forward
+from modern.port_stack import ranks
+from modern.tokens import inputs_from_features
+from modern.transformer_artifact import TransformerArtifact, load_artifact
+from modern.transformer_checkpoints import module_paths, transformer_checkpoints
+from modern.transformer_faults import put_fault, transformer_faults
+from replay.capabilities import Fault
+from replay.checkpoint import CheckpointGraph
+from replay.digests import digest_of_code, digest_of_json, digest_of_path
+from replay.errors import ConfigError
+from replay.request import RequestBatch
+from replay.stack import StackIdentity
+from replay.threads import recorded_threads
+from replay.trace import EMPTY, Array, Trace, check_given, make_trace
+
+
+def open_stack(artifact: Path, *, name: str = "modern", threads: int = 1) -> TransformerStack:
+    """Open the folder that `python -m modern train` wrote.
+
+    Args:
+        artifact: The folder.
+        name: What reports call the stack.
+        threads: torch's own threads; last bits may depend on them.
+
+    Raises:
+        ArtifactError: The folder is damaged, or its files come from different trainings.
+    """
+    torch.set_num_threads(threads)
+    path = Path(artifact)
+    return TransformerStack(name=name, path=path, artifact=load_artifact(path))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TransformerStack:
+    """A transformer over feature tokens, with its calibration.
+
+    Attributes:
+        name: What reports call it.
+        path: The artifact's folder.
+        artifact: What it computes with; a planted fault replaces a part of it.
+        plants: The faults put into it, as "kind:checkpoint".
+    """
+
+    name: str
+    path: Path
+    artifact: TransformerArtifact = field(repr=False)
+    plants: tuple[str, ...] = ()
+
+    @cached_property
+    def checkpoints(self) -> CheckpointGraph:
+        """Features, tokens, modules by path, outputs; a planted fault changes no declaration."""
+        return transformer_checkpoints(
+            self.artifact.feature_set, self.artifact.config.transformer, stack=self.name
+        )
+
+    def identity(self) -> StackIdentity:
+        """What would be needed to run it again; a planted stack is another one."""
+        digest = digest_of_path(self.path)
+        if self.plants:
+            digest = digest_of_json({"artifact": digest, "planted": list(self.plants)})
+        packages = ("torch", "numpy", "pyarrow", "safetensors")
+        return StackIdentity(
+            name=self.name,
+            digest=digest,
+            training_id=self.artifact.training_id,
+            code=digest_of_code(modern),
+            versions={package: version(package) for package in packages},
+            threads=recorded_threads() | {"torch": str(torch.get_num_threads())},
+        )
+
+    def score(
+        self,
+        batch: RequestBatch,
+        *,
+        capture: Collection[str],
+        given: Mapping[str, Array] = EMPTY,
+    ) -> Trace:
+        """Compute what is captured, and what that needs.
+
+        Raises:
+            StackError: An unknown checkpoint, or `given` that does not fit.
+            LogError: The log lacks a field of a feature, or holds another type there.
+        """
+        wanted = {name: self.checkpoints[name] for name in capture}
+        check_given(given, self.checkpoints, batch.keys, stack=self.name)
+        run = _Run(self.artifact, batch, capture=frozenset(wanted), given=given)
+        return make_trace(
+            stack=self.name,
+            keys=batch.keys,
+            values={name: run.produced(name) for name in wanted},
+            checkpoints=self.checkpoints,
+            capture=capture,
+        )
+
+    def faults(self) -> tuple[Fault, ...]:
+        """Every fault it can really be given."""
+        return transformer_faults(self.artifact)
+
+    def planted(self, fault: Fault) -> TransformerStack:
+        """A new stack with the fault in it; this one stays as it is.
+
+        Raises:
+            ConfigError: It has no such fault.
+        """
+        known = [f"{known.kind}:{known.checkpoint}" for known in self.faults()]
+        asked = f"{fault.kind}:{fault.checkpoint}"
+        if asked not in known:
+            raise ConfigError(
+                f"{asked} can not be planted (known: {', '.join(known)}).",
+                where=f"stack {self.name!r}",
+                fix="plant one of the known faults",
+            )
+        return TransformerStack(
+            name=self.name,
+            path=self.path,
+            artifact=put_fault(self.artifact, fault),
+            plants=(*self.plants, asked),
+        )
+
+    def weights(self) -> Mapping[str, Array]:
+        """Parameters and statistics, named as in weights.safetensors."""
+        return {
+            name: tensor.detach().numpy()
+            for name, tensor in self.artifact.model.state_dict().items()
+        }
+
+    def configuration(self) -> Mapping[str, str]:
+        """What is set rather than learned: of the transformer, and feature by feature."""
+        features = self.artifact.feature_set.features
+        config = asdict(self.artifact.config.transformer)
+        return {
+            **{f"features.{feature.name}": repr(feature) for feature in features},
+            **{f"transformer.{name}": str(value) for name, value in config.items()},
+        }
+
+
+class _Run:
+    """One batch: every checkpoint computed at most once, from what is given where it is."""
+
+    def __init__(
+        self,
+        artifact: TransformerArtifact,
+        batch: RequestBatch,
+        *,
+        capture: frozenset[str],
+        given: Mapping[str, Array],
+    ) -> None:
+        self.artifact = artifact
+        self.batch = batch
+        self.capture = capture
+        self.given = given
+        self.modules = frozenset(module_paths(artifact.config.transformer))
+
+    def produced(self, name: str) -> Array:
+        """What the stack computes at a checkpoint."""
+        if name.startswith("features."):
+            return self.features[name.removeprefix("features.")]
+        if name in self.modules:
+            return self.forward.recorded[name]
+        steps = {"logit": self._logit, "pctr": self._pctr, "ecpm_micros": self._ecpm_micros}
+        return steps[name]() if name in steps else self._rank()
+
+    def used(self, name: str) -> Array:
+        """What the stack carries on with: what was given, else what it computed."""
+        return self.given[name] if name in self.given else self.produced(name)
+
+    @cached_property
+    def features(self) -> Mapping[str, Array]:
+        """Feature name to what the stack computes; only those that somebody reads."""
+        feature_set = self.artifact.feature_set
+        outputs = self.capture - {f"features.{feature.name}" for feature in feature_set.features}
+        wanted = {
+            feature.name
+            for feature in feature_set.features
+            if outputs or f"features.{feature.name}" in self.capture
+        }
+        return compute_features(self.batch, feature_set, names=wanted)
+
+    @cached_property
+    def forward(self) -> Forward:
+        """One pass through the modules, over what was given for features and modules."""
+        features = {
+            feature.name: self.used(f"features.{feature.name}")
+            for feature in self.artifact.feature_set.features
+        }
+        inputs = inputs_from_features(
+            features,
+            self.artifact.feature_set,
+            request_of=self.batch.keys.request_of("candidate"),
+        )
+        return run_forward(
+            self.artifact.model,
+            inputs,
+            record=self.capture & self.modules,
+            given={name: array for name, array in self.given.items() if name in self.modules},
+        )
+
+    def _logit(self) -> Array:
+        return self.forward.logit
+
+    def _pctr(self) -> Array:
+        return pctr_from_logits(self.used("logit"), self.artifact.calibration)
+
+    def _ecpm_micros(self) -> Array:
+        money = self.artifact.feature_set.money
+        assert money is not None, "declared only where there is money"
+        bids = integers(self.batch.column(money))
+        ecpm: Array = 1000.0 * self.used("pctr").astype(np.float64) * bids
+        return ecpm
+
+    def _rank(self) -> Array:
+        ranked_by = "pctr" if self.artifact.feature_set.money is None else "ecpm_micros"
+        return ranks(self.used(ranked_by), self.batch.keys)
