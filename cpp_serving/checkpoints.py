@@ -21,6 +21,16 @@ _STAGES: dict[str, Stage] = {
     "gbdt": "tree",
     "regression": "layer",
 }
+_KIND_UNITS = {"hour": "hour", "weekday": "day", "bucket": "bucket", "hash": "bucket", "id": "id"}
+_UNITS = {
+    "gbdt.leaves": "leaf",
+    "regression.leaf_sum": "log-odds",
+    "regression.category_sum": "log-odds",
+    "logit": "log-odds",
+    "pctr": "probability",
+    "ecpm_micros": "micros",
+    "rank": "place",
+}
 
 
 def scorer_checkpoints(scorer: Scorer, *, stack: str) -> CheckpointGraph:
@@ -43,13 +53,19 @@ def scorer_checkpoints(scorer: Scorer, *, stack: str) -> CheckpointGraph:
                 shape=(inner,) if name == "gbdt.leaves" else (),
                 dtype=dtype,
                 after=after,
-                unit="micros" if name == "ecpm_micros" else "1",
+                unit=_unit(name, kind),
                 missing="nan" if real else "none",
                 exact=rounding is None,
                 rounding=rounding,
             )
         )
     return CheckpointGraph(declared, stack=stack)
+
+
+def _unit(name: str, kind: str | None) -> str:
+    if kind is not None:
+        return _KIND_UNITS.get(kind, "1")
+    return "column" if name.startswith("encoded.") else _UNITS[name]
 
 
 def _row_axis(rows: str) -> RowAxis:
@@ -88,7 +104,7 @@ def _roundings(scorer: Scorer) -> dict[str, Rounding]:
             why="|slope| / 4 x the logit's bound, and one rounding to float32",
         ),
         "ecpm_micros": Rounding(
-            ulps=0.5, why="given pctr: 1000 * pctr is exact in float64, times the bid is not"
+            ulps=1.5, why="given pctr: 1000 * pctr is exact in float64, bid and product are rounded"
         ),
     }
 

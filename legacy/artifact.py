@@ -173,6 +173,7 @@ def open_artifact(folder: Path) -> LegacyArtifact:
     )
     _check_fit(features, regression, trees, folder)
     calibration = _json(contents["calibration.json"], folder / "calibration.json")
+    metrics = _json(contents["metrics.json"], folder / "metrics.json")
     model = LegacyModel(
         features=features,
         booster=contents["booster.json"],
@@ -181,7 +182,7 @@ def open_artifact(folder: Path) -> LegacyArtifact:
             slope=_number(calibration, "slope", folder / "calibration.json"),
             intercept=_number(calibration, "intercept", folder / "calibration.json"),
         ),
-        metrics=_json(contents["metrics.json"], folder / "metrics.json"),
+        metrics={name: value for name, value in metrics.items() if name != "training_id"},
     )
     return LegacyArtifact(
         path=folder, training_id=training_id, manifest=manifest, model=model, trees=trees
@@ -248,7 +249,7 @@ def _contents(model: LegacyModel, training_id: str) -> dict[str, bytes]:
         "booster.json": with_training_id(model.booster, training_id),
         "regression.npz": _npz_bytes(regression),
         "calibration.json": _json_bytes(calibration),
-        "metrics.json": _json_bytes({"training_id": training_id, **model.metrics}),
+        "metrics.json": _json_bytes({**model.metrics, "training_id": training_id}),
     }
 
 

@@ -99,7 +99,7 @@ def trees_from_json(model: Any, *, feature_names: Sequence[str], where: str) -> 
     for place, value in enumerate(stored):
         try:
             trees.append(_tree(value, len(names)))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise refused(f"tree {place} of the booster is malformed: {error}.") from error
     return Trees(feature_names=names, trees=tuple(trees))
 
@@ -107,11 +107,13 @@ def trees_from_json(model: Any, *, feature_names: Sequence[str], where: str) -> 
 def _tree(value: Any, num_features: int) -> Tree:
     if value.get("categories_nodes") or any(value.get("split_type", ())):
         raise ValueError("it has a categorical split")
+    with np.errstate(over="ignore"):  # infinite thresholds are refused below
+        thresholds = np.asarray(value["split_conditions"], dtype=np.float64).astype(np.float32)
     tree = Tree(
         left=np.asarray(value["left_children"], dtype=np.int64),
         right=np.asarray(value["right_children"], dtype=np.int64),
         split_feature=np.asarray(value["split_indices"], dtype=np.int64),
-        threshold=np.asarray(value["split_conditions"], dtype=np.float64).astype(np.float32),
+        threshold=thresholds,
         default_left=np.asarray(value["default_left"], dtype=np.bool_),
     )
     count = len(tree.left)

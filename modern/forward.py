@@ -26,11 +26,11 @@ class Forward:
 
     Attributes:
         logit: [candidate] float32.
-        recorded: Module path to [candidate, ...] float32, what the module produced.
+        recorded: Module path to [candidate, ...], what the module produced, in the model's dtype.
     """
 
     logit: NDArray[np.float32]
-    recorded: Mapping[str, NDArray[np.float32]]
+    recorded: Mapping[str, NDArray[np.floating]]
 
 
 def logits_of(model: Transformer, inputs: TokenInputs) -> NDArray[np.float32]:
@@ -43,7 +43,7 @@ def run_forward(
     inputs: TokenInputs,
     *,
     record: Collection[str] = (),
-    given: Mapping[str, NDArray[np.float32]] | None = None,
+    given: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> Forward:
     """Run every candidate; what is not recorded is kept for one chunk only.
 
@@ -56,14 +56,14 @@ def run_forward(
     """
     given = given or {}
     logit = np.empty(len(inputs), dtype=np.float32)
-    recorded: dict[str, list[NDArray[np.float32]]] = {path: [] for path in record}
+    recorded: dict[str, list[NDArray[np.floating]]] = {path: [] for path in record}
     rows = slice(0, 0)
 
     def replaced(path: str, output: Tensor) -> Tensor:
         if path in recorded:
             recorded[path].append(output.numpy().copy())
         # A copy: what was given may be read-only, and is never written to.
-        return torch.from_numpy(given[path][rows].copy()) if path in given else output
+        return torch.from_numpy(given[path][rows].copy()).to(output) if path in given else output
 
     with torch.inference_mode(), _watched(model, {*record, *given}, replaced):
         # One chunk even of no candidates, so that what is recorded has its shape.

@@ -20,8 +20,9 @@ from modern.features import FeatureSet, open_feature_set
 from modern.fit import Epoch, fit_transformer
 from modern.forward import logits_of
 from modern.metrics import Quality, quality_of
+from modern.rounding import measure_rounding
 from modern.tokens import layout_of
-from modern.transformer import Transformer
+from modern.transformer import Transformer, module_paths
 from modern.transformer_artifact import FORMAT, check_replaceable, load_artifact, save_artifact
 from replay.digests import digest_of_file, digest_of_json
 from replay.errors import ArtifactError
@@ -30,6 +31,7 @@ from replay.logs.parquet import LoggedDay, list_days, open_day
 # The sources that decide the weights; another one of these is another training.
 SOURCES = (
     *("config.py", "data.py", "tokens.py", "transformer.py", "fit.py", "forward.py"),
+    *("rounding.py", "transformer_artifact.py"),
     *("calibration.py", "train.py", "metrics.py", "features*.py"),
 )
 
@@ -139,9 +141,8 @@ def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None)
         f"clicked; {len(parts.fit):,} to fit, {len(parts.stopping):,} to stop, "
         f"{len(parts.calibration):,} to calibrate"
     )
-    model = fit_transformer(
-        parts, layout_of(job.feature_set), job.config, report=lambda epoch: say(_line_of(epoch))
-    )
+    layout = layout_of(job.feature_set)
+    model = fit_transformer(parts, layout, job.config, report=lambda epoch: say(_line_of(epoch)))
     calibration = fit_calibration(
         logits_of(model, parts.calibration.inputs), parts.calibration.click
     )
@@ -152,6 +153,9 @@ def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None)
         features_json=job.features_json,
         model=model,
         calibration=calibration,
+        rounding=measure_rounding(
+            model, parts.fit.inputs, layout, paths=module_paths(job.config.transformer)
+        ),
         metrics=_metrics_json(outcome),
     )
     return outcome

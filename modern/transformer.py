@@ -55,6 +55,16 @@ class TransformerConfig:
             )
 
 
+def module_paths(config: TransformerConfig) -> tuple[str, ...]:
+    """The modules whose outputs are checkpoints, in execution order."""
+    layers = (
+        f"encoder.layers.{place}{part}"
+        for place in range(config.num_layers)
+        for part in (".attention_norm", ".attention", ".feed_forward_norm", ".feed_forward", "")
+    )
+    return ("tokens", *layers, "encoder.norm", "head")
+
+
 class Attention(nn.Module):
     """Each asking token looks at all tokens of its candidate; no positions, no mask."""
 

@@ -20,12 +20,15 @@ from modern.calibration import Calibration
 from modern.config import ModernConfig, config_from_json
 from modern.features import FeatureSet, is_training_id, open_feature_set
 from modern.tokens import RealStatistics, layout_of
-from modern.transformer import Transformer
+from modern.transformer import Transformer, module_paths
 from replay.digests import digest_of_file
 from replay.errors import ArtifactError, ConfigError
 
 FORMAT = "parity.modern/1"
-FILES = ("calibration.json", "features.json", "metrics.json", "weights.safetensors")
+FILES = (
+    *("calibration.json", "features.json", "metrics.json", "rounding.json"),
+    "weights.safetensors",
+)
 _FIX = "train again: python -m modern train"
 
 
@@ -36,6 +39,7 @@ class TransformerArtifact:
     Attributes:
         manifest: As it stands in manifest.json.
         model: In evaluation mode.
+        rounding: Module path to the largest float32 error measured there.
     """
 
     training_id: str
@@ -44,6 +48,7 @@ class TransformerArtifact:
     config: ModernConfig
     model: Transformer
     calibration: Calibration
+    rounding: Mapping[str, float]
     metrics: Mapping[str, Any]
 
 
@@ -54,6 +59,7 @@ def save_artifact(
     features_json: bytes,
     model: Transformer,
     calibration: Calibration,
+    rounding: Mapping[str, float],
     metrics: Mapping[str, Any],
 ) -> None:
     """Write the folder in one step: it stands whole, or as it stood before.
@@ -64,6 +70,7 @@ def save_artifact(
         features_json: The bytes of features.json.
         model: Its parameters and statistics become weights.safetensors.
         calibration: Becomes calibration.json.
+        rounding: Module path to its largest error; becomes rounding.json.
         metrics: Becomes metrics.json.
 
     Raises:
@@ -85,10 +92,15 @@ def save_artifact(
                 "intercept": calibration.intercept,
             },
         )
+        _write_json(
+            fresh / "rounding.json", {"training_id": training_id, "largest_error": dict(rounding)}
+        )
         _write_json(fresh / "metrics.json", {"training_id": training_id, **metrics})
         # One entry of metadata: several would be written in no fixed order.
         weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, fresh / "weights.safetensors", metadata={"training_id": training_id})
+        # safetensors makes its file private; who may read the others may read it too.
+        (fresh / "weights.safetensors").chmod((fresh / "features.json").stat().st_mode)
         digests = {name: digest_of_file(fresh / name) for name in FILES}
         _write_json(fresh / "manifest.json", {"format": FORMAT, **manifest, "files": digests})
         for path in fresh.iterdir():
@@ -145,6 +157,7 @@ def load_artifact(folder: Path) -> TransformerArtifact:
         config=config,
         model=_read_model(folder / "weights.safetensors", feature_set, config, training_id),
         calibration=_read_calibration(folder / "calibration.json", training_id),
+        rounding=_read_rounding(folder / "rounding.json", config, training_id),
         metrics=_read_json(folder / "metrics.json", training_id),
     )
 
@@ -207,14 +220,24 @@ def _read_model(
 
 def _read_calibration(path: Path, training_id: str) -> Calibration:
     value = _read_json(path, training_id)
-    slope, intercept = value.get("slope"), value.get("intercept")
-    for name, number in (("slope", slope), ("intercept", intercept)):
-        if not isinstance(number, float) or not math.isfinite(number):
-            raise _damaged(f"{name} is {number!r}, which is no finite number", path)
-    assert isinstance(slope, float) and isinstance(intercept, float), "both were just checked"
+    slope, intercept = (_finite(value.get(name), name, path) for name in ("slope", "intercept"))
     if slope <= 0:
         raise _damaged(f"slope is {slope}; a calibration never reverses the ranking", path)
     return Calibration(slope=slope, intercept=intercept)
+
+
+def _read_rounding(path: Path, config: ModernConfig, training_id: str) -> dict[str, float]:
+    errors = _read_json(path, training_id).get("largest_error")
+    paths = module_paths(config.transformer)
+    if not isinstance(errors, dict) or set(errors) != set(paths):
+        raise _damaged("'largest_error' does not list the modules of the configuration", path)
+    return {name: _finite(errors[name], name, path) for name in paths}
+
+
+def _finite(value: object, name: str, path: Path) -> float:
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise _damaged(f"{name} is {value!r}, which is no finite number", path)
+    return value
 
 
 def _read_json(path: Path, training_id: str | None) -> dict[str, Any]:

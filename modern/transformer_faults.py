@@ -14,9 +14,8 @@ from modern.features import FeatureSet
 from modern.features_discrete import Hash
 from modern.features_numeric import Hour, Weekday
 from modern.features_spec import FeatureSpec
-from modern.transformer import Attention, FeedForward
+from modern.transformer import Attention, FeedForward, module_paths
 from modern.transformer_artifact import TransformerArtifact
-from modern.transformer_checkpoints import module_paths
 from replay.capabilities import Fault
 
 # Keras's default, where PyTorch's is 1e-5: what a careless translation brings.

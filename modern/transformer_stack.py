@@ -18,8 +18,9 @@ from modern.features_columns import integers
 from modern.forward import Forward, run_forward
 from modern.port_stack import ranks
 from modern.tokens import inputs_from_features
+from modern.transformer import module_paths
 from modern.transformer_artifact import TransformerArtifact, load_artifact
-from modern.transformer_checkpoints import module_paths, transformer_checkpoints
+from modern.transformer_checkpoints import transformer_checkpoints
 from modern.transformer_faults import put_fault, transformer_faults
 from replay.capabilities import Fault
 from replay.checkpoint import CheckpointGraph
@@ -66,9 +67,7 @@ class TransformerStack:
     @cached_property
     def checkpoints(self) -> CheckpointGraph:
         """Features, tokens, modules by path, outputs; a planted fault changes no declaration."""
-        return transformer_checkpoints(
-            self.artifact.feature_set, self.artifact.config.transformer, stack=self.name
-        )
+        return transformer_checkpoints(self.artifact, stack=self.name)
 
     def identity(self) -> StackIdentity:
         """What would be needed to run it again; a planted stack is another one."""

@@ -350,3 +350,9 @@ def _matches(name: str, patterns: Patterns) -> bool:
 
 def _listed(patterns: Patterns) -> str:
     return patterns if isinstance(patterns, str) else ", ".join(patterns)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from parity.plant_kinds import VALUE_KINDS, Change, change_for
+from parity.value_plants import VALUE_KINDS, Change, change_for
 from replay.capabilities import Fault, Plants, Where
 from replay.checkpoint import CheckpointGraph
 from replay.errors import ConfigError

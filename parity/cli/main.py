@@ -27,17 +27,45 @@ COMMANDS = {
 }
 
 
-@click.group(
-    cls=LazyGroup, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
-)
-@click.version_option(package_name="parity-replay", prog_name="parity")
-def cli() -> None:
-    r"""Replay logged requests through two ranking stacks, and name every place they part.
+# `\b` keeps click from filling the lines of a table.
+EXIT_CODES = """\b
+Exit codes:
+  0    parity; the gate is open
+  1    diverged; the gate refuses
+  2    wrong use, found before the first request; nothing was written
+  3    inconclusive: too little evidence
+  4    a stack, the log or the tool failed
+  130  interrupted, resumable
+"""
 
-    \b
-    Exit codes: 0 parity, 1 diverged or refused, 2 wrong use (nothing was replayed),
-    3 inconclusive, 4 a stack, the log or the tool failed, 130 interrupted, resumable.
-    """
+
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            click.echo(f"parity {version('parity-replay')}")
+        except PackageNotFoundError:
+            click.echo("parity, from a checkout that is not installed")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    places=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Replay logged requests through two ranking stacks, and name every place they part."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

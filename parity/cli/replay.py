@@ -24,6 +24,12 @@ from parity.options import (
 from replay.errors import ConfigError, ToolkitError
 
 
+def _share(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    if not 0 < value <= 1:  # also of NaN, which a range would let through
+        raise click.BadParameter(f"{value} is not in 0 < F <= 1.")
+    return value
+
+
 @click.command()
 @click.option("--date", "date_", metavar="YYYY-MM-DD", help="The day to replay, in UTC.")
 @click.option("--reference", metavar="STACK", help="The side we trust.")
@@ -41,10 +47,11 @@ from replay.errors import ConfigError, ToolkitError
 )
 @click.option(
     "--sample",
-    type=click.FloatRange(min=0, max=1, min_open=True),
+    type=float,
     default=1.0,
     metavar="F",
-    help="Replay a share of the requests, chosen by request hash.",
+    callback=_share,
+    help="Replay a share of the requests, 0 < F <= 1, chosen by request hash.",
 )
 @click.option(
     "--engine",
@@ -91,11 +98,12 @@ def replay(
         from parity.cli.plants import list_plants
 
         return list_plants(loaded, challenger)
+    known = f"a stack: {', '.join(loaded.stacks) or 'package.module:open_stack'}"
     options = ReplayOptions(
         config=loaded,
-        date=date_from_text(_needed(date_, "--date", "such as --date 2019-11-30")),
-        reference=_needed(reference, "--reference", f"one of: {', '.join(loaded.stacks)}"),
-        challenger=_needed(challenger, "--challenger", f"one of: {', '.join(loaded.stacks)}"),
+        date=date_from_text(_needed(date_, "--date", "a day, such as --date 2019-11-30")),
+        reference=_needed(reference, "--reference", known),
+        challenger=_needed(challenger, "--challenger", known),
         logs=loaded.logs if logs is None else logs,
         out=loaded.runs if out is None else out,
         cache=None if no_cache else loaded.cache,

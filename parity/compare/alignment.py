@@ -170,7 +170,7 @@ def align(reference: CheckpointGraph, challenger: CheckpointGraph, plan: Plan) -
         outputs=outputs,
         unmatched_reference=tuple(name for name in reference if name not in known),
         unmatched_challenger=tuple(
-            theirs for theirs in challenger if names.get(theirs, theirs) not in known
+            theirs for theirs in challenger if names.get(theirs) not in known
         ),
         mismatched=mismatched,
         left_out=left_out,

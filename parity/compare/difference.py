@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -71,7 +72,8 @@ def compare(
             fix="record one row for each row of the batch on both sides",
         )
     rows = len(reference)
-    ours, theirs = reference.reshape(rows, -1), challenger.reshape(rows, -1)
+    inner = math.prod(reference.shape[1:])
+    ours, theirs = reference.reshape(rows, inner), challenger.reshape(rows, inner)
     suspects = _unequal_rows(ours, theirs)
     if ours.dtype.kind != "f":
         return _discrete(ours, theirs, suspects)
@@ -120,7 +122,7 @@ def _discrete(ours: Array, theirs: Array, suspects: NDArray[np.int64]) -> Differ
     if len(suspects):
         a, b = ours[suspects], theirs[suspects]
         differs[suspects] = (a != b).any(axis=1)
-        distance[suspects] = _integer_distance(a, b).max(axis=1)
+        distance[suspects] = _integer_distance(a, b).max(axis=1, initial=0.0)
     return Difference(differs=differs, distance=distance)
 
 

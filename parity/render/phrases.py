@@ -20,6 +20,8 @@ def percent(share: float | None) -> str:
     """A share in per cent, never rounded to 100 % or 0 % when it is not."""
     if share is None:
         return "unknown"
+    if share < 0:
+        return f"-{percent(-share)}"
     shown = f"{100 * share:.1f}"
     if shown == "100.0" and share < 1:
         return "> 99.9 %"
@@ -134,7 +136,7 @@ def costs(cause: Cause) -> str:
     """Its share of the gap."""
     if cause.share_of_gap is None:
         return "not computed"
-    return f"{percent(cause.share_of_gap) if cause.share_of_gap >= 0 else number(cause.share_of_gap)} of the gap"
+    return f"{percent(cause.share_of_gap)} of the gap"
 
 
 def inherits(cause: Cause) -> str:

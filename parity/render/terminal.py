@@ -19,9 +19,12 @@ STYLES: dict[VerdictName, str] = {
     "INCONCLUSIVE": "bold yellow",
     "BROKEN": "bold magenta",
 }
-# A block is six lines and an empty one; with the rest that is a screen of 40.
+# Three blocks of seven lines, and the rest, are a screen of 40; report.html has everything.
 MOST_CAUSES = 3
-MOST_REASONS = 6
+MOST_REASONS = 3
+MOST_NOTES = 3
+# What the lines below the headline say anyway.
+_SAID = frozenset({"cause", "fidelity_not_logged", "metric_undecided", "metric_no_worse"})
 _LABEL = 10
 
 
@@ -42,7 +45,7 @@ def lines(report: Report, verdict: Verdict, *, run_dir: Path | None) -> Iterator
         yield Text()
     shown = report.causes[:MOST_CAUSES]
     for cause in shown:
-        yield from _cause(cause, report)
+        yield from _cause(cause, report, examples=len(shown) == 1)
         yield Text()
     if len(report.causes) > len(shown):
         rest = ", ".join(visible(c.checkpoint) for c in report.causes[len(shown) :][:8])
@@ -58,7 +61,7 @@ def lines(report: Report, verdict: Verdict, *, run_dir: Path | None) -> Iterator
     for metric in report.metrics:
         judged = "" if metric.decision == "informative" else f": {metric.decision}"
         yield _line("metric", f"{metric.name} {phrases.metric(metric)}{judged.replace('_', ' ')}")
-    for note in report.notes:
+    for note in report.notes[:MOST_NOTES]:
         yield _line("note", visible(note))
     if run_dir is not None:
         yield _line("report", visible(str(run_dir / "report.html")))
@@ -75,10 +78,7 @@ def _headline(report: Report, verdict: Verdict) -> Text:
 
 
 def _reasons(verdict: Verdict) -> Iterator[Text]:
-    # A cause has its own block above.
-    said = [
-        reason for reason in verdict.reasons if reason.code not in {"cause", "fidelity_not_logged"}
-    ]
+    said = [reason for reason in verdict.reasons if reason.code not in _SAID]
     for reason in said[:MOST_REASONS]:
         yield _line(
             "because" if reason.verdict == verdict.verdict else "also", visible(reason.text)
@@ -87,7 +87,7 @@ def _reasons(verdict: Verdict) -> Iterator[Text]:
         yield _line("also", f"{len(said) - MOST_REASONS} reasons more, in verdict.json")
 
 
-def _cause(cause: Cause, report: Report) -> Iterator[Text]:
+def _cause(cause: Cause, report: Report, *, examples: bool) -> Iterator[Text]:
     text = Text("DIVERGED", style=STYLES["DIVERGED"])
     yield text.append(
         f"  {visible(cause.checkpoint)} is where challenger `{visible(report.challenger.name)}` "
@@ -102,7 +102,7 @@ def _cause(cause: Cause, report: Report) -> Iterator[Text]:
     yield _line("who", phrases.affected(cause, report))
     yield _line("allowed", phrases.allowed(cause))
     yield _line("inherits", phrases.inherits(cause))
-    for example in cause.examples[:1]:
+    for example in cause.examples[: int(examples)]:
         yield _line("example", phrases.example(example))
 
 

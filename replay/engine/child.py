@@ -23,7 +23,7 @@ TAIL_BYTES = 2000
 # A stack that prints per request must not fill the disk: beyond this its output starts anew.
 MAX_OUTPUT_BYTES = 1 << 24
 # A worker that was asked to end has nothing left to do.
-GRACE_S = 2.0
+GRACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from replay.checkpoint import CheckpointGraph
+from replay.engine.child import Usage
 from replay.engine.failures import (
     FailureKind,
     WorkerCrashedError,
@@ -47,6 +48,8 @@ class LaneStack(Protocol):
         given: Mapping[str, Array] = EMPTY,
         time_share: float = 1.0,
     ) -> Trace: ...
+
+    def usage(self) -> Usage: ...
 
     def restart(self) -> None: ...
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from replay.errors import LogError
-from replay.logs.decoding import decode_row_group, open_parquet
+from replay.logs.decoding import decode_row_group, open_parquet, probe_footers
 from replay.logs.partition import PREFIX, digest_of_parts, list_days, partition_of, parts_of
 from replay.logs.schema import ValidatedShard, check_schema, validate
-from replay.logs.writing import write_day
+from replay.logs.writing import digest_as_written, write_day
 from replay.request import canonical_type
 
 __all__ = ["LoggedDay", "Shard", "list_days", "open_day", "read_shard", "write_day"]
@@ -40,12 +40,15 @@ class LoggedDay:
 
     Attributes:
         digest: Over the names and bytes of the files.
+        is_as_written: Whether they are the very files that `write_day` wrote; None where
+            another program wrote the day, so that nobody can tell.
     """
 
     root: Path
     day: date
     shards: tuple[Shard, ...]
     digest: str
+    is_as_written: bool | None = None
 
     @property
     def num_requests(self) -> int:
@@ -68,7 +71,11 @@ def open_day(root: Path, day: date) -> LoggedDay:
             where=str(root),
             fix="name one of these days, or import the day first",
         )
-    parts = parts_of(partition_of(root, day))
+    partition = partition_of(root, day)
+    parts = parts_of(partition)
+    digest, expected = digest_of_parts(parts), digest_as_written(partition)
+    if digest != expected:
+        probe_footers(parts)
     shards: list[Shard] = []
     fields: dict[str, pa.DataType] | None = None
     for part in parts:
@@ -82,7 +89,13 @@ def open_day(root: Path, day: date) -> LoggedDay:
             Shard(path=part, row_group=group, num_rows=num_rows, day=day)
             for group, num_rows in enumerate(rows)
         ]
-    return LoggedDay(root=root, day=day, shards=tuple(shards), digest=digest_of_parts(parts))
+    return LoggedDay(
+        root=root,
+        day=day,
+        shards=tuple(shards),
+        digest=digest,
+        is_as_written=None if expected is None else digest == expected,
+    )
 
 
 def read_shard(shard: Shard) -> ValidatedShard:

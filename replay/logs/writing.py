@@ -20,7 +20,7 @@ from replay.logs.partition import digest_of_parts, partition_of, parts_of
 # to spread a day over workers, and large enough that per-shard costs vanish.
 ROW_GROUP_REQUESTS = 512
 ROW_GROUPS_PER_FILE = 128
-_ORIGIN = "_origin.json"
+_NOTE = "_written.json"
 
 
 def write_day(
@@ -42,7 +42,7 @@ def write_day(
         tables: Its requests in order, in tables of any length.
         schema: Of each table and of the files.
         origin: Plain JSON values that say what the day was made from; `origin_of` gives them
-            back while the files are those written here.
+            back while the files are as written here.
 
     Returns:
         The partition's folder.
@@ -58,8 +58,7 @@ def write_day(
             fresh = scratch / "new"
             fresh.mkdir()
             _write_parts(fresh, tables, schema)
-            if origin is not None:
-                _write_origin(fresh, origin)
+            _write_note(fresh, origin)
             _put_in_place(fresh, target, aside=scratch / "old")
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -73,12 +72,28 @@ def write_day(
 
 
 def origin_of(root: Path, day: date) -> Mapping[str, Any] | None:
-    """What a day was made from, or None: it is absent, unknown, or no longer the files written."""
+    """What a day was made from; None where that is unknown or its files changed since."""
     partition = partition_of(root, day)
+    note = _read_note(partition)
+    if note is None:
+        return None
     try:
-        record = json.loads((partition / _ORIGIN).read_text(encoding="utf-8"))
-        untouched = record["digest"] == digest_of_parts(parts_of(partition))
-        return dict(record["origin"]) if untouched else None
+        is_as_written = note["digest"] == digest_of_parts(parts_of(partition))
+        return dict(note["origin"]) if is_as_written else None
+    except (LogError, TypeError):
+        return None
+
+
+def digest_as_written(partition: Path) -> str | None:
+    """The digest of a day's files when they were written here; None when they were not."""
+    note = _read_note(partition)
+    return None if note is None else str(note["digest"])
+
+
+def _read_note(partition: Path) -> dict[str, Any] | None:
+    try:
+        note = json.loads((partition / _NOTE).read_text(encoding="utf-8"))
+        return {"digest": note["digest"], "origin": note["origin"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -95,9 +110,9 @@ def _put_in_place(fresh: Path, target: Path, *, aside: Path) -> None:
         raise
 
 
-def _write_origin(folder: Path, origin: Mapping[str, Any]) -> None:
-    record = {"origin": dict(origin), "digest": digest_of_parts(parts_of(folder))}
-    (folder / _ORIGIN).write_text(json.dumps(record, sort_keys=True) + "\n", encoding="utf-8")
+def _write_note(folder: Path, origin: Mapping[str, Any] | None) -> None:
+    note = {"digest": digest_of_parts(parts_of(folder)), "origin": origin}
+    (folder / _NOTE).write_text(json.dumps(note, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _write_parts(folder: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:

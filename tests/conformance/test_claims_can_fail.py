@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from examples.own_stacks.stacks import CHECKPOINTS, Array, Ranker
 
+from examples.own_stacks.stacks import CHECKPOINTS, Array, Ranker
 from replay import conformance
 from replay.checkpoint import Checkpoint, CheckpointGraph
 from replay.conformance import CLAIMS, check_stack

@@ -38,9 +38,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 
 def test_only_old_unfinished_files_are_removed(tmp_path: Path) -> None:
-    fresh, old, other = (
-        tmp_path / name for name in (f"{TEMPORARY}a", f"{TEMPORARY}b", "kept")
-    )
+    fresh, old, other = (tmp_path / name for name in (f"{TEMPORARY}a", f"{TEMPORARY}b", "kept"))
     for path in (fresh, old, other):
         path.touch()
     for path in (old, other):

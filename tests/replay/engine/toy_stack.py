@@ -44,9 +44,7 @@ CHECKPOINTS = (
     Checkpoint(
         name="logit", stage="output", axes=("candidate",), dtype="float32", after=("gbdt.leaves",)
     ),
-    Checkpoint(
-        name="pctr", stage="output", axes=("candidate",), dtype="float32", after=("logit",)
-    ),
+    Checkpoint(name="pctr", stage="output", axes=("candidate",), dtype="float32", after=("logit",)),
     Checkpoint(
         name="rank",
         stage="output",
@@ -72,6 +70,7 @@ class ToyStack:
         hang: Collection[str],
         fail: Collection[str],
         calls: Path | None,
+        meet: tuple[Path, Path] | None = None,
     ) -> None:
         self.name = "toy"
         self.checkpoints = CheckpointGraph(CHECKPOINTS, stack=self.name)
@@ -79,6 +78,7 @@ class ToyStack:
         self._weight = np.float32(weight)
         self._crash, self._hang, self._fail = frozenset(crash), frozenset(hang), frozenset(fail)
         self._calls = calls
+        self._meet = meet
 
     def identity(self) -> StackIdentity:
         return StackIdentity(
@@ -137,6 +137,11 @@ class ToyStack:
         if self._calls is not None:
             with self._calls.open("a") as file:
                 file.write(f"{os.getpid()} {batch.num_requests}\n")
+        if self._meet is not None:
+            mine, theirs = self._meet
+            mine.touch()
+            while not theirs.exists():
+                time.sleep(0.01)
         ids = set(batch.keys.request_ids.to_pylist())
         if ids & self._crash:
             print("about to leave", file=sys.stderr)
@@ -156,8 +161,13 @@ def open_stack(
     fail: Collection[str] = (),
     calls: str | None = None,
     opens: str | None = None,
+    meet: tuple[str, str] | None = None,
 ) -> ToyStack:
-    """Open it; `opens` names a file without which opening ends the process."""
+    """Open it.
+
+    `opens` names a file without which opening ends the process; `meet` one that scoring
+    makes, and one that it waits for.
+    """
     if opens is not None and not Path(opens).exists():
         os._exit(3)
     if artifact is not None and not artifact.exists():
@@ -170,6 +180,7 @@ def open_stack(
         hang=hang,
         fail=fail,
         calls=None if calls is None else Path(calls),
+        meet=None if meet is None else (Path(meet[0]), Path(meet[1])),
     )
 
 

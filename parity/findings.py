@@ -1,0 +1,76 @@
+"""What a sample shows beyond the counts: causes, their shares, and whether the canary was caught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from parity.compare.counts import SampledRequest
+from parity.compare.sample import choose_sample
+from parity.explain.canary import fly_canary
+from parity.explain.causes import amplified, find_causes, unexplained
+from parity.explain.probe import probe
+from parity.explain.repair import repair, with_shares
+from parity.judge.report import Canary, Cause
+from parity.opening import Opened
+from parity.shard_result import ShardResult
+from replay.logs.parquet import LoggedDay, read_shard
+from replay.request import RequestBatch, concat_batches
+
+NO_CANARY = Canary(planted=None, caught=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What the probe found.
+
+    Attributes:
+        causes: In causal order, with their shares.
+        unexplained: Checkpoints that differ for no reason that the probe could find.
+        remainder: Share of the gap that repairing every cause leaves.
+        canary: Whether a known bug would have been seen.
+        probed: Requests in the sample.
+        notes: What a reader should know of it.
+    """
+
+    causes: tuple[Cause, ...] = ()
+    unexplained: tuple[str, ...] = ()
+    remainder: float | None = None
+    canary: Canary = NO_CANARY
+    probed: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def find(opened: Opened, result: ShardResult) -> Findings:
+    """Probe a bounded sample of the day: diverging requests, and agreeing ones as control.
+
+    Raises:
+        ToolkitError: A stack failed on requests it had scored before.
+    """
+    sample = choose_sample(result, opened.alignment, opened.plan.probed)
+    if not sample:
+        return Findings()
+    challenger = opened.lane.challenger
+    seen = probe(opened.lane.reference, challenger, _batch_of(opened.day, sample), opened.alignment)
+    repaired = repair(challenger, seen)
+    near = amplified(seen)
+    return Findings(
+        causes=with_shares(find_causes(seen, result), repaired),
+        unexplained=unexplained(seen, result),
+        remainder=repaired.remainder,
+        canary=fly_canary(challenger, seen) if opened.options.canary else NO_CANARY,
+        probed=len(sample),
+        notes=(f"near ties: an allowed difference was amplified at {', '.join(near)}",)
+        if near
+        else (),
+    )
+
+
+def _batch_of(day: LoggedDay, sample: Iterable[SampledRequest]) -> RequestBatch:
+    """The sampled requests, read again, by shard and row."""
+    rows: dict[str, list[int]] = {}
+    for one in sample:
+        rows.setdefault(one.shard, []).append(one.row)
+    return concat_batches(
+        read_shard(shard).batch.take(rows[shard.id]) for shard in day.shards if shard.id in rows
+    )

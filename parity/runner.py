@@ -1,0 +1,234 @@
+"""Replay a day: every request screened, a sample probed, one report judged, one run kept."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from parity.compare.screen import limits_of
+from parity.compare.summary import (
+    checkpoint_figures,
+    coverage_of,
+    fidelity_of,
+    gap_of,
+    request_counts,
+)
+from parity.findings import Findings, find
+from parity.judge.metrics.measure import metrics_of
+from parity.judge.report import Metric, Report, Side
+from parity.judge.verdict import Verdict, decide
+from parity.judge.verdict_json import RunFacts
+from parity.opening import Opened, opened
+from parity.options import Phase, Progress, ReplayOptions
+from parity.render.run_directory import write_run
+from parity.screening import ScreenShard
+from parity.shard_result import ShardResult, from_bytes
+from replay.engine import local, on_ray
+from replay.engine.journal import Journal
+from replay.errors import ConfigError
+from replay.logs.parquet import Shard
+from replay.stack import StackIdentity
+from replay.threads import recorded_threads
+
+_VERSIONS = ("numpy", "pyarrow", "scipy")
+
+
+def replay_day(options: ReplayOptions) -> tuple[Report, Verdict, Path]:
+    """Replay the day that the options name, and judge it.
+
+    Returns:
+        The report, its verdict, and the run directory that holds both.
+
+    Raises:
+        ToolkitError: Before the first request when something can not be used as it stands;
+            later when the log or a stack fails on the way (the run can then be resumed).
+    """
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    with opened(options) as ready:
+        run_dir = _run_directory(ready)
+        journal = Journal(run_dir, fingerprint=ready.fingerprint)
+        resumed = sum(journal.finished(shard) is not None for shard in ready.day.shards)
+        result = _screened(ready, journal, run_dir)
+        _tell(options, "probe", run_dir)
+        findings = find(ready, result)
+        _tell(options, "judge", run_dir)
+        report = _report(ready, result, findings)
+        verdict = decide(report, ready.policy)
+        usage = _usage(ready)
+    facts = RunFacts(
+        run_id=run_dir.name,
+        command=options.command,
+        started_at=started.isoformat(timespec="seconds"),
+        wall_s=round(time.monotonic() - clock, 3),
+        engine=options.engine,
+        workers=options.workers,
+        versions=_versions(ready.reference, ready.challenger),
+        devices={"reference": ready.reference.device, "challenger": ready.challenger.device},
+        threads=recorded_threads(),
+        resumed=resumed,
+        details=usage,
+    )
+    _tell(options, "write", run_dir)
+    write_run(run_dir, report, verdict, facts)
+    shutil.rmtree(journal.folder, ignore_errors=True)
+    return report, verdict, run_dir
+
+
+def _screened(ready: Opened, journal: Journal, run_dir: Path) -> ShardResult:
+    """Every shard's result, merged in the order of the shards."""
+    options = ready.options
+    total = sum(shard.num_rows for shard in ready.day.shards)
+    _tell(options, "replay", run_dir, total=total)
+    result = ShardResult(limits=limits_of(ready.plan))
+    for shard, payload in _shards(ready, journal):
+        result = result.merge(from_bytes(payload))
+        _tell(options, "replay", run_dir, done=result.read, total=total)
+        assert shard.id in result.shards
+    if not result.reconciles:
+        # decide() says BROKEN from the same figures; nothing is corrected here.
+        _tell(options, "replay", run_dir, done=result.read, total=total)
+    return result
+
+
+def _shards(ready: Opened, journal: Journal) -> Iterator[tuple[Shard, bytes]]:
+    options = ready.options
+    work: Callable[..., bytes] = ScreenShard(
+        alignment=ready.alignment, plan=ready.plan, sample=options.sample
+    )
+    spec = ready.lanes
+    if options.engine == "ray":
+        return on_ray.run_shards(
+            ready.day.shards,
+            work,
+            reference=spec.reference,
+            challenger=spec.challenger,
+            workers=options.workers,
+            journal=journal,
+            cache=options.cache,
+        )
+    return local.run_shards(
+        ready.day.shards,
+        work,
+        reference=spec.reference,
+        challenger=spec.challenger,
+        workers=options.workers,
+        journal=journal,
+        cache=options.cache,
+        lane=ready.lane,
+    )
+
+
+def _report(ready: Opened, result: ShardResult, findings: Findings) -> Report:
+    options = ready.options
+    return Report(
+        reference=_side(ready.reference),
+        challenger=_side(ready.challenger),
+        dates=(ready.day.day.isoformat(),),
+        log_digest=ready.day.digest,
+        plan_digest=ready.plan.digest,
+        outputs=ready.plan.outputs,
+        sample=options.sample,
+        seed=options.seed,
+        plants=tuple(str(plant) for plant in options.plants),
+        requests=request_counts(result),
+        candidates=result.candidates,
+        fidelity=fidelity_of(result),
+        coverage=coverage_of(ready.alignment),
+        canary=findings.canary,
+        checkpoints=checkpoint_figures(result, ready.alignment),
+        causes=findings.causes,
+        unexplained=findings.unexplained,
+        gap=gap_of(result, ready.alignment, findings.remainder),
+        metrics=_metrics(ready, result),
+        probed=findings.probed,
+        notes=(*_notes(ready, result), *findings.notes),
+    )
+
+
+def _metrics(ready: Opened, result: ShardResult) -> tuple[Metric, ...]:
+    """Quality, where the model itself changed; translations are judged by their tolerances."""
+    outcomes = result.all_outcomes()
+    if ready.plan.outputs != "statistical" or outcomes is None:
+        return ()
+    return metrics_of(outcomes, ready.policy, ready.options.seed)
+
+
+def _notes(ready: Opened, result: ShardResult) -> Iterator[str]:
+    for entry in ready.alignment.unused:
+        yield f"the plan's {entry} speaks of no checkpoint of these stacks"
+    if result.served_unmatched:
+        names = ", ".join(result.served_unmatched)
+        yield f"served fields that the reference does not compute: {names}"
+
+
+def _side(identity: StackIdentity) -> Side:
+    """The identity without what differs from machine to machine."""
+    return Side(name=identity.name, digest=identity.digest, identity=identity.to_json())
+
+
+def _run_directory(ready: Opened) -> Path:
+    """A directory of this run's own: new, or the one to go on with.
+
+    Raises:
+        ConfigError: The run to resume is not there, or is finished.
+    """
+    options = ready.options
+    if options.resume is not None:
+        return _resumable(options.resume)
+    short = ready.fingerprint.removeprefix("sha256:")[:6]
+    name = f"{options.date.isoformat()}-{ready.challenger.name.replace(':', '.')}-{short}"
+    options.out.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, 10_000):
+        path = options.out / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise ConfigError(
+        f"every name from {name} on is taken.", where=str(options.out), fix="remove old runs"
+    )
+
+
+def _resumable(run: Path) -> Path:
+    if (run / "verdict.json").exists():
+        raise ConfigError(
+            "the run is finished: it has a verdict.",
+            where=str(run),
+            fix="read its summary.txt or report.html, or replay without --resume",
+        )
+    if not (run / "journal").is_dir():
+        raise ConfigError(
+            "there is no interrupted run.",
+            where=str(run),
+            fix="name a run directory with a journal",
+        )
+    return run
+
+
+def _usage(ready: Opened) -> dict[str, object]:
+    """CPU and memory of the lane that stayed on this machine."""
+    sides = {"reference": ready.lane.reference, "challenger": ready.lane.challenger}
+    return {
+        side: {"cpu_s": round(usage.cpu_s, 2), "peak_rss_bytes": usage.peak_rss_bytes}
+        for side, stack in sides.items()
+        for usage in (stack.usage(),)
+    }
+
+
+def _versions(*identities: StackIdentity) -> dict[str, str]:
+    own = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    theirs = {name: v for identity in identities for name, v in identity.versions.items()}
+    return {"python": platform.python_version(), **own, **theirs}
+
+
+def _tell(
+    options: ReplayOptions, phase: Phase, run_dir: Path, *, done: int = 0, total: int = 0
+) -> None:
+    options.listener(Progress(phase=phase, done=done, total=total, run_dir=run_dir))

@@ -1,0 +1,59 @@
+"""The screen as work for an engine: one shard through a lane, one small result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from parity.compare.alignment import Alignment
+from parity.compare.request_hash import is_sampled, request_hashes
+from parity.compare.screen import capture_challenger, capture_reference, screen
+from parity.plan import Plan
+from replay.engine.lane import Lane
+from replay.logs.parquet import Shard, read_shard
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScreenShard:
+    """Reads a shard, has both stacks score it, and counts; travels to any engine.
+
+    Attributes:
+        alignment: What is compared.
+        plan: How much is kept.
+        sample: Share of the requests, by request hash.
+    """
+
+    alignment: Alignment
+    plan: Plan
+    sample: float
+
+    def __call__(self, lane: Lane, shard: Shard) -> bytes:
+        """The shard's `ShardResult`, as bytes.
+
+        Raises:
+            ToolkitError: The shard can not be read, or a stack fails nearly everything.
+        """
+        rows = read_shard(shard)
+        chosen = rows.batch
+        if self.sample < 1.0:
+            hashes = request_hashes(rows.batch.keys.request_ids)
+            chosen = rows.batch.take(np.flatnonzero(is_sampled(hashes, self.sample)))
+        both = lane.score_both(
+            chosen,
+            capture_reference=capture_reference(self.alignment),
+            capture_challenger=capture_challenger(self.alignment),
+        )
+        return screen(
+            shard=shard.id,
+            valid=rows.batch,
+            batch=both.batch,
+            reference=both.reference,
+            challenger=both.challenger,
+            alignment=self.alignment,
+            plan=self.plan,
+            read=rows.read,
+            not_sampled=rows.batch.num_requests - chosen.num_requests,
+            rejections=rows.rejections,
+            failures=both.failures,
+        ).to_bytes()

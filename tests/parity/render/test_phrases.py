@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from parity.render import phrases
+from tests.parity.a_report import a_cause, a_report
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0 %"),
+        (1.0, "100 %"),
+        (0.5, "50 %"),
+        (0.973, "97.3 %"),
+        (0.99999, "> 99.9 %"),
+        (0.00001, "< 0.1 %"),
+        (None, "unknown"),
+    ],
+)
+def test_a_share_is_never_rounded_to_all_or_nothing(share: float | None, text: str) -> None:
+    assert phrases.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "unknown"),
+        (0.0, "0"),
+        (1234567, "1,234,567"),
+        (1.23456e-7, "1.235e-07"),
+        (math.inf, "inf"),
+        (math.nan, "nan"),
+    ],
+)
+def test_figures_are_shown_to_four_digits(value: float | None, text: str) -> None:
+    assert phrases.number(value) == text
+
+
+def test_recorded_values_keep_every_digit() -> None:
+    assert phrases.recorded(2**60 + 1) == str(2**60 + 1)
+    assert phrases.recorded(0.1 + 0.2) == "0.30000000000000004"
+    assert phrases.recorded(None) == "missing"
+
+
+def test_for_whom_a_cause_matters() -> None:
+    assert phrases.affected(a_cause(), a_report()) == "every request"
+    some = a_cause(requests_affected=3)
+    assert phrases.affected(some, a_report()) == "3 of 100 requests (3 %)"
+    sampled = a_cause(requests_affected=None, rows_affected=None)
+    assert phrases.affected(sampled, a_report()) == "unknown beyond the 64 probed requests"
+    assert "sampled" in phrases.allowed(sampled)
+    assert phrases.affected(a_cause(slice="user.country = NO"), a_report()) == "user.country = NO"
+
+
+def test_a_repair_that_widens_the_gap_is_shown_with_its_sign() -> None:
+    assert phrases.costs(a_cause(share_of_gap=-0.25)) == "-25 % of the gap"
