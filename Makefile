@@ -56,7 +56,7 @@ test: .venv/.built ## every test that runs on this machine
 
 test-cpp: .venv/.installed ## the scorer's own tests, under sanitizers
 	.venv/bin/cmake --log-level=WARNING -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/.venv/bin/ninja \
-	  -DCMAKE_BUILD_TYPE=Debug -DCPP_SERVING_PYTHON=OFF -DCPP_SERVING_TESTS=ON -DCPP_SERVING_SANITIZE=ON
+	  -DCMAKE_BUILD_TYPE=Debug -DCPP_SERVING_EXTENSION=OFF -DCPP_SERVING_TESTS=ON -DCPP_SERVING_SANITIZE=ON
 	.venv/bin/cmake --build build/sanitized
 	.venv/bin/ctest --test-dir build/sanitized --output-on-failure
 

@@ -30,7 +30,7 @@ ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 RAY = ["ray>=2.40"]
 DEV = [
     "clang-format",
-    "cmake>=3.18",
+    "cmake>=3.25",
     "hypothesis>=6.100",
     "import-linter>=2.0",
     "jsonschema>=4.21",

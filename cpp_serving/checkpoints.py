@@ -49,8 +49,8 @@ def scorer_checkpoints(scorer: Scorer, *, stack: str) -> CheckpointGraph:
             Checkpoint(
                 name=name,
                 stage=_STAGES.get(name.partition(".")[0], "output"),
-                axes=(_row_axis(rows), "tree") if name == "gbdt.leaves" else (_row_axis(rows),),
-                shape=(inner,) if name == "gbdt.leaves" else (),
+                axes=(_row_axis(rows),) if inner is None else (_row_axis(rows), "tree"),
+                shape=() if inner is None else (inner,),
                 dtype=dtype,
                 after=after,
                 unit=_unit(name, kind),

@@ -23,35 +23,36 @@ class Regression(tf.Module):  # type: ignore[misc]  # tensorflow comes without t
         self.category_weights = tf.Variable(weights.category_weights, name="category_weights")
         self.bias = tf.Variable(weights.bias, dtype=tf.float32, name="bias")
         self._tree_limit = tree_limit
-        columns = tf.TensorSpec([None, None], tf.int64)
-        sums = tf.TensorSpec([None], tf.float32)
-        self._sum = tf.function(
-            self._gathered, input_signature=[tf.TensorSpec([None], tf.float32), columns]
-        )
-        self._add = tf.function(self._added, input_signature=[sums, sums])
 
     def leaf_sum(self, columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """[candidate, tree] columns of the leaf block to the sum of their weights."""
-        return self._run(self.leaf_weights, columns[:, : self._tree_limit])
+        return _float32(_summed(self.leaf_weights, columns[:, : self._tree_limit]))
 
     def category_sum(self, columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """[candidate, feature] columns of the category block to the sum of their weights."""
-        return self._run(self.category_weights, columns)
+        return _float32(_summed(self.category_weights, columns))
 
     def logit(
         self, leaf_sum: NDArray[np.float32], category_sum: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Bias plus both sums."""
-        return np.asarray(self._add(leaf_sum, category_sum).numpy(), dtype=np.float32)
+        return _float32(_added(self.bias, leaf_sum, category_sum))
 
-    def _run(self, weights: tf.Variable, columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.asarray(self._sum(weights, columns).numpy(), dtype=np.float32)
 
-    def _gathered(self, weights: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(tf.gather(weights, columns), axis=1)
+# Traced once for a process, whatever the number of rows, and shared by all its stacks.
+_vector = tf.TensorSpec([None], tf.float32)
+_summed = tf.function(
+    lambda weights, columns: tf.reduce_sum(tf.gather(weights, columns), axis=1),
+    input_signature=[_vector, tf.TensorSpec([None, None], tf.int64)],
+)
+_added = tf.function(
+    lambda bias, leaf_sum, category_sum: bias + leaf_sum + category_sum,
+    input_signature=[tf.TensorSpec([], tf.float32), _vector, _vector],
+)
 
-    def _added(self, leaf_sum: tf.Tensor, category_sum: tf.Tensor) -> tf.Tensor:
-        return self.bias + leaf_sum + category_sum
+
+def _float32(values: tf.Tensor) -> NDArray[np.float32]:
+    return np.asarray(values.numpy(), dtype=np.float32)
 
 
 def train_regression(

@@ -54,10 +54,10 @@ def opened(options: ReplayOptions) -> Iterator[Opened]:
         ToolkitError: No such day, stack, plan or plant; an artifact that can not be read; two
             artifacts of different trainings; a plan that does not fit the stacks.
     """
-    plan = options.config.plan(options.reference, options.challenger)
-    policy = options.config.policy(options.reference, options.challenger)
     reference = options.config.spec(options.reference)
     challenger = _planted(options.config.spec(options.challenger), options)
+    plan = options.config.plan(options.reference, options.challenger)
+    policy = options.config.policy(options.reference, options.challenger)
     day = open_day(options.logs, options.date)
     lanes = LaneSpec(reference=reference, challenger=challenger, cache=options.cache)
     with lanes.open() as lane:

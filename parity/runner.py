@@ -89,10 +89,7 @@ def _screened(ready: Opened, journal: Journal, run_dir: Path) -> ShardResult:
     for shard, payload in _shards(ready, journal):
         result = result.merge(from_bytes(payload))
         _tell(options, "replay", run_dir, done=result.read, total=total)
-        assert shard.id in result.shards
-    if not result.reconciles:
-        # decide() says BROKEN from the same figures; nothing is corrected here.
-        _tell(options, "replay", run_dir, done=result.read, total=total)
+        assert shard.id in result.shards, "a shard's result is of that shard"
     return result
 
 
@@ -162,6 +159,8 @@ def _metrics(ready: Opened, result: ShardResult) -> tuple[Metric, ...]:
 def _notes(ready: Opened, result: ShardResult) -> Iterator[str]:
     for entry in ready.alignment.unused:
         yield f"the plan's {entry} speaks of no checkpoint of these stacks"
+    if ready.day.is_as_written is False:
+        yield "the day's files have changed since they were written"
     if result.served_unmatched:
         names = ", ".join(result.served_unmatched)
         yield f"served fields that the reference does not compute: {names}"

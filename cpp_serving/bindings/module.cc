@@ -52,7 +52,7 @@ py::dtype DTypeOf(DType dtype) {
 
 std::vector<py::ssize_t> ShapeOf(const CheckpointInfo& info, std::int64_t rows) {
   std::vector<py::ssize_t> shape{rows};
-  if (info.inner > 0) shape.push_back(info.inner);
+  if (info.inner) shape.push_back(*info.inner);
   return shape;
 }
 

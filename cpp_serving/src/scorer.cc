@@ -1,6 +1,7 @@
 #include "cpp_serving/scorer.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "cpp_serving/error.h"
@@ -25,26 +26,27 @@ std::vector<CheckpointInfo> Declare(const Model& model) {
     const DType dtype = IsReal(feature.kind)               ? DType::kFloat32
                         : feature.kind == FeatureKind::kId ? DType::kInt64
                                                            : DType::kInt32;
-    all.push_back({"features." + feature.name, dtype, feature.axis, 0, {}});
+    all.push_back({"features." + feature.name, dtype, feature.axis, std::nullopt, {}});
   }
   for (std::size_t i = 0; i < model.features.size(); ++i) {
     const Feature& feature = model.features[i];
     if (IsReal(feature.kind)) continue;
     encoded.push_back(all.size());
-    all.push_back({"encoded." + feature.name, DType::kInt32, feature.axis, 0, {i}});
+    all.push_back({"encoded." + feature.name, DType::kInt32, feature.axis, std::nullopt, {i}});
   }
-  const auto add = [&](const char* name, DType dtype, std::int64_t inner,
+  const auto add = [&](const char* name, DType dtype, std::optional<std::int64_t> inner,
                        std::vector<std::size_t> after) {
     all.push_back({name, dtype, Axis::kCandidate, inner, std::move(after)});
     return all.size() - 1;
   };
   const auto leaves = add("gbdt.leaves", DType::kInt32, model.num_trees(), real);
-  const auto leaf_sum = add("regression.leaf_sum", DType::kFloat32, 0, {leaves});
-  const auto category_sum = add("regression.category_sum", DType::kFloat32, 0, encoded);
-  const auto logit = add("logit", DType::kFloat32, 0, {leaf_sum, category_sum});
-  const auto pctr = add("pctr", DType::kFloat32, 0, {logit});
-  const auto value = model.money.empty() ? pctr : add("ecpm_micros", DType::kFloat64, 0, {pctr});
-  add("rank", DType::kInt32, 0, {value});
+  const auto leaf_sum = add("regression.leaf_sum", DType::kFloat32, std::nullopt, {leaves});
+  const auto category_sum = add("regression.category_sum", DType::kFloat32, std::nullopt, encoded);
+  const auto logit = add("logit", DType::kFloat32, std::nullopt, {leaf_sum, category_sum});
+  const auto pctr = add("pctr", DType::kFloat32, std::nullopt, {logit});
+  const auto value =
+      model.money.empty() ? pctr : add("ecpm_micros", DType::kFloat64, std::nullopt, {pctr});
+  add("rank", DType::kInt32, std::nullopt, {value});
   return all;
 }
 

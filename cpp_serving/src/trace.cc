@@ -1,5 +1,4 @@
 // Scorer::Trace: the steps of Score, a checkpoint at a time, each recorded and replaceable.
-#include <optional>
 #include <utility>
 
 #include "cpp_serving/error.h"
@@ -59,7 +58,7 @@ class Run {
 
   template <typename T>
   T* Allocate(std::size_t place) {
-    const auto inner = static_cast<std::size_t>(infos_[place].inner == 0 ? 1 : infos_[place].inner);
+    const auto inner = static_cast<std::size_t>(infos_[place].inner.value_or(1));
     produced_[place].reset(
         new std::byte[static_cast<std::size_t>(Rows(place)) * inner * sizeof(T)]);
     return reinterpret_cast<T*>(produced_[place].get());
@@ -162,13 +161,13 @@ class Run {
       for (std::size_t i = 0; i < columns.size(); ++i) {
         features[i] = columns[i][by_request[i] ? request : candidate];
       }
-      WalkTrees(model_, faults_, features.data(), out + row * infos_[place].inner);
+      WalkTrees(model_, faults_, features.data(), out + row * std::int64_t{model_.num_trees()});
     });
   }
 
   void ProduceLeafSum(std::size_t place) {
     const std::int32_t* leaves = Used<std::int32_t>(place - 1);
-    const std::int64_t trees = infos_[place - 1].inner;
+    const std::int64_t trees = model_.num_trees();
     if (given_[place - 1] != nullptr) {
       CheckGiven(place - 1, Rows(place) * trees, [&](std::int64_t i) {
         const auto tree = static_cast<std::uint32_t>(i % trees);

@@ -3,7 +3,7 @@
 From the checkout's root:
 
     parity logs import synthetic --out examples/own_stacks/logs
-    parity replay --config examples/own_stacks/parity.yaml --date 2019-11-24 \
+    parity replay --config examples/own_stacks/parity.yaml --date 2026-01-05 \
         --reference ours --challenger rewrite
 
 The rewrite reads the account's age in seconds where the ranker reads days.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from parity.cli.lazy import LazyGroup
-from replay.errors import ToolkitError
+from replay.errors import ConfigError, ToolkitError
 from replay.threads import fix_threads
 
 WRONG_USE = 2  # found before the first request
@@ -92,13 +92,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (`| head`) is gone: there is nobody to tell, and the exit must not try to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WRONG_USE
+    except OSError as error:
+        say(error)
+        return WRONG_USE
+    except Exception:  # noqa: BLE001 - the last resort: Python's own exit code would read as DIVERGED
+        import traceback
+
+        traceback.print_exc()
+        click.echo("parity itself failed; the lines above are for its authors.", err=True)
+        return BROKEN
     return code if isinstance(code, int) else 0
 
 
-def say(error: ToolkitError) -> None:
+def say(error: ToolkitError | OSError) -> None:
     """Print an error's what, where and fix to standard error, nothing in it acting."""
     from parity.render.visible import visible
 
-    lines = str(error).split("\n")
-    name = type(error).__name__
+    known = error if isinstance(error, ToolkitError) else _unusable(error)
+    lines = str(known).split("\n")
+    name = type(known).__name__
     click.echo(f"{name}: " + "\n".join(visible(line) for line in lines), err=True)
+
+
+def _unusable(error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the file system refuses: {error.strerror or error}.",
+        where=str(error.filename or "a file of this command"),
+        fix="check that the path exists, may be written, and that the disk has room",
+    )

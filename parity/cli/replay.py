@@ -135,20 +135,19 @@ def _run(options: ReplayOptions, format_: str) -> int:
 
         try:
             report, verdict, run_dir = replay_day(replace(options, listener=listen))
-        except ToolkitError as error:
+        except (ToolkitError, OSError) as error:
             say(error)
             return WRONG_USE if heard.phase == "open" else BROKEN
         except KeyboardInterrupt:
             _say_interrupted(options, heard)
             return INTERRUPTED
+    from rich.console import Console
+
+    from parity.render.terminal import print_report
+
+    print_report(Console(stderr=format_ == "json"), report, verdict, run_dir=run_dir)
     if format_ == "json":
         click.echo((run_dir / "verdict.json").read_text(encoding="utf-8"), nl=False)
-    else:
-        from rich.console import Console
-
-        from parity.render.terminal import print_report
-
-        print_report(Console(), report, verdict, run_dir=run_dir)
     return verdict.exit_code
 
 

@@ -119,8 +119,8 @@ def _near_ties(reference: Array, challenger: Array, ranked: Ranked) -> Mask:
     if ranked.challenger is not None:
         # Positive when the challenger's values put the moved candidate ahead.
         lead = ranked.challenger[moved, np.newaxis] - ranked.challenger
-        against = np.where(ahead, lead > 0, lead < 0)
-        tied &= ~against & ((lead != 0) | (apart > 0))
+        explains = np.where(ahead, lead < 0, lead > 0) | ((lead == 0) & (apart > 0))
+        tied &= explains
     result = np.zeros(len(reference), dtype=np.bool_)
     result[moved] = inverted.any(axis=1) & (tied | ~inverted).all(axis=1)
     return result

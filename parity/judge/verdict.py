@@ -244,7 +244,7 @@ def _conditions(report: Report) -> Iterator[Reason]:
 
 
 def _agreement(report: Report) -> Reason:
-    outputs = "within its tolerance" if report.outputs == "bounded" else "no worse"
+    outputs = "within their tolerances" if report.outputs == "bounded" else "no worse"
     return Reason(
         verdict="PARITY",
         code="agreement",

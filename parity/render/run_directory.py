@@ -25,7 +25,7 @@ _SUMMARY_WIDTH = 100
 def write_run(run_dir: Path, report: Report, verdict: Verdict, run: RunFacts) -> None:
     """Write every file of a run, each of them whole or not at all.
 
-    `features.parquet` and `checkpoints.parquet` (docs/formats.md), `summary.txt`,
+    `features.parquet` and `checkpoints.parquet` (columns: tables.SCHEMA), `summary.txt`,
     `report.html`, and `verdict.json` after all others.
 
     Args:

@@ -24,6 +24,8 @@ TAIL_BYTES = 2000
 MAX_OUTPUT_BYTES = 1 << 24
 # A worker that was asked to end has nothing left to do.
 GRACE_S = 1.0
+# One that closed its channel is ending by itself; the kernel may still write its core.
+ENDING_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +102,17 @@ class Child:
         if not self._finalizer.alive:
             wire.close_all(message.descriptors)
             raise self._crashed(doing)
-        self._bound_output()
         try:
+            self._bound_output()
             self._channel.settimeout(timeout_s)
+        except (OSError, ValueError):  # closed by another thread just now
+            wire.close_all(message.descriptors)
+            raise self._crashed(doing) from None
+        try:
             wire.send(self._channel, message)
             answer = wire.receive(self._channel)
         except wire.ChannelClosedError:
-            self._reap()
+            self._reap(ENDING_S)
             raise self._crashed(doing) from None
         except TimeoutError:
             error = self._hung(doing, timeout_s)
@@ -125,16 +131,16 @@ class Child:
         """Let the process end, and kill it when it does not."""
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
-        self._reap()
+        self._reap(GRACE_S)
         self.kill()
 
     def kill(self) -> None:
         """End the process and everything it started, now."""
         self._finalizer()
 
-    def _reap(self) -> None:
+    def _reap(self, timeout_s: float) -> None:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE_S)
+            self._process.wait(timeout_s)
 
     def _crashed(self, doing: str) -> WorkerCrashedError:
         tail = self._tail()

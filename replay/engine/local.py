@@ -155,7 +155,7 @@ def _run(
             yield _oldest(window)
     except BaseException:
         threads.shutdown(wait=False, cancel_futures=True)
-        lanes.abandon()
+        lanes.abandon()  # so that what runs ends now
         raise
     finally:
         lanes.close()

@@ -6,6 +6,7 @@ kernel frees it with its last user, so nothing is left behind by a process that 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -27,6 +28,8 @@ from replay.trace import Array
 ALIGNMENT = 64
 MAX_DESCRIPTORS = 4
 _PREFIX = struct.Struct("<Q")
+# The other end was closed, or this one was, by another thread.
+_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF}
 _CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -54,8 +57,10 @@ def send(channel: socket.socket, message: Message) -> None:
         text = json.dumps(message.header).encode()
         socket.send_fds(channel, [_PREFIX.pack(len(text))], list(message.descriptors))
         channel.sendall(text)
-    except (BrokenPipeError, ConnectionResetError) as error:
-        raise ChannelClosedError from error
+    except OSError as error:
+        if error.errno in _GONE:
+            raise ChannelClosedError from error
+        raise
     finally:
         close_all(message.descriptors)
 
@@ -66,21 +71,20 @@ def receive(channel: socket.socket) -> Message:
     Raises:
         ChannelClosedError: The other end is gone.
         TimeoutError: The channel's timeout has passed.
+        OSError: This process has too many files open.
     """
     descriptors: list[int] = []
     try:
-        start, descriptors, _, _ = socket.recv_fds(
+        start, descriptors, flags, _ = socket.recv_fds(
             channel, _PREFIX.size, MAX_DESCRIPTORS, _CLOSE_ON_EXEC
         )
-        if not start:
-            raise ChannelClosedError  # noqa: TRY301  # the end of the stream is found right here
+        _refuse_cut_off(start, flags)
         start += _exactly(channel, _PREFIX.size - len(start))
         header = json.loads(_exactly(channel, _PREFIX.unpack(start)[0]))
-    except ConnectionResetError as error:
+    except BaseException as error:
         close_all(descriptors)
-        raise ChannelClosedError from error
-    except BaseException:
-        close_all(descriptors)
+        if isinstance(error, OSError) and error.errno in _GONE:
+            raise ChannelClosedError from error
         raise
     return Message(header=header, descriptors=tuple(descriptors))
 
@@ -164,6 +168,13 @@ def arrays_from_memory(descriptor: int, layout: Sequence[Mapping[str, Any]]) -> 
         flat = np.frombuffer(mapped, dtype, count=math.prod(shape), offset=entry["offset"])
         arrays[entry["name"]] = flat.reshape(shape)
     return arrays
+
+
+def _refuse_cut_off(start: bytes, flags: int) -> None:
+    if not start:
+        raise ChannelClosedError
+    if flags & socket.MSG_CTRUNC:
+        raise OSError(errno.EMFILE, "no room for the descriptors of a message")
 
 
 def _exactly(channel: socket.socket, count: int) -> bytes:

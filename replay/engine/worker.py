@@ -35,6 +35,9 @@ from replay.trace import Trace, check_array
 def main(arguments: list[str]) -> None:
     """Open the stack that the first message names, then answer until the channel closes."""
     channel, lifeline = socket.socket(fileno=int(arguments[0])), int(arguments[1])
+    # What the stack may start must not hold them: the owner waits for them to close.
+    channel.set_inheritable(False)
+    os.set_inheritable(lifeline, False)  # the standard library's signature
     end_with_owner(lifeline)
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ _ROW_COLUMNS = (
 )
 # 48 bits: far above 2^24, and an int64 whatever the digits are.
 _HEX_DIGITS_OF_GROUP = 12
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,7 +115,7 @@ def _item_type(name: str) -> pa.DataType:
 def _read(path: Path, columns: Sequence[tuple[str, pa.DataType]]) -> pa.Table:
     names = [name for name, _ in columns]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
             header = file.readline().rstrip("\r\n").split(",")
         _check(
             header == names, f"the header is {_shortened(header)}, not {_shortened(names)}", path
@@ -127,7 +129,7 @@ def _read(path: Path, columns: Sequence[tuple[str, pa.DataType]]) -> pa.Table:
         )
     except FileNotFoundError as error:
         raise _error("the file does not exist", path) from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise _error(str(error).rstrip("."), path) from error
     _check(table.num_rows > 0, "the file has no rows", path)
     for name in names:
@@ -139,11 +141,10 @@ def _read(path: Path, columns: Sequence[tuple[str, pa.DataType]]) -> pa.Table:
 
 
 def _groups(hashes: pa.ChunkedArray, path: Path) -> NDArray[np.int64]:
-    try:
-        digits = [text[:_HEX_DIGITS_OF_GROUP] for text in hashes.to_pylist()]
-        return np.array([int(text, 16) for text in digits], dtype=np.int64)
-    except ValueError as error:
-        raise _error(f"an item feature is not hexadecimal: {error}", path) from error
+    texts = hashes.to_pylist()
+    for text in texts:
+        _check(_MD5.fullmatch(text) is not None, f"{text!r} is not an md5 in hexadecimal", path)
+    return np.array([int(text[:_HEX_DIGITS_OF_GROUP], 16) for text in texts], dtype=np.int64)
 
 
 def _ints(values: pa.ChunkedArray) -> NDArray[np.int64]:

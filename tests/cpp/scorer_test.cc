@@ -29,7 +29,7 @@ std::size_t Place(const Scorer& scorer, const std::string& name) {
 template <typename T>
 std::vector<T> Copy(const Scorer& scorer, const Recorded& recorded) {
   const auto inner = scorer.checkpoints()[recorded.checkpoint].inner;
-  std::vector<T> values(static_cast<std::size_t>(recorded.rows * (inner == 0 ? 1 : inner)));
+  std::vector<T> values(static_cast<std::size_t>(recorded.rows * inner.value_or(1)));
   if (!values.empty()) std::memcpy(values.data(), recorded.values.get(), values.size() * sizeof(T));
   return values;
 }

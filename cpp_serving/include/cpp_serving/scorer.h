@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,12 +20,13 @@ enum class DType { kFloat32, kFloat64, kInt32, kInt64 };
 
 std::size_t SizeOf(DType dtype);
 
-// A named place whose value can be recorded and given. `inner` is the size of its inner axis, or 0.
+// A named place whose value can be recorded and given. `inner` is the size of its inner axis,
+// if it has one.
 struct CheckpointInfo {
   std::string name;
   DType dtype;
   Axis axis;
-  std::int64_t inner = 0;
+  std::optional<std::int64_t> inner;
   std::vector<std::size_t> after;  // Places of those it is computed from.
 };
 

@@ -4,12 +4,15 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from parity.cli.main import COMMANDS
+from parity.cli.main import COMMANDS, main
 
+ROOT = Path(__file__).parents[3]
 HEAVY = {
     "numpy", "pyarrow", "scipy", "pydantic", "ruamel.yaml", "rich", "jinja2",
     "torch", "tensorflow", "xgboost", "ray",
@@ -18,13 +21,35 @@ HEAVY = {
 
 def parity(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     code = (
-        f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); "
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
         "from parity.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+Here = Callable[[list[str]], Done]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Runs a command line in this process, where numpy is loaded already."""
+    monkeypatch.setattr("parity.cli.main.fix_threads", lambda: None)
+
+    def run(arguments: list[str]) -> Done:
+        code = main(arguments)
+        return Done(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
@@ -91,17 +116,18 @@ def test_every_listed_command_is_there(name: str) -> None:
     ],
 )
 def test_wrong_arguments_exit_with_two_and_name_the_argument(
-    arguments: list[str], said: str
+    here: Here, arguments: list[str], said: str
 ) -> None:
-    done = parity(*arguments)
+    done = here(arguments)
 
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 2
+    assert said in done.err
+    assert "Traceback" not in done.err
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "parity.yaml").write_text(
         "stacks:\n"
         "  ours: {open: 'team.serving:open_stack', artifact: ours.bin}\n"
@@ -129,35 +155,61 @@ REPLAY = ["replay", "--date", "2019-11-30", "--reference", "ours", "--challenger
     ],
 )
 def test_what_can_not_be_used_is_answered_with_what_where_and_fix(
-    project: Path, arguments: list[str], said: str
+    here: Here, project: Path, arguments: list[str], said: str
 ) -> None:
-    done = parity(*arguments, cwd=project)
+    done = here(arguments)
 
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "where:" in done.stderr and "fix:" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
-    assert done.stdout == ""
+    assert done.code == 2
+    assert said in done.err
+    assert "where:" in done.err and "fix:" in done.err
+    assert "Traceback" not in done.err
+    assert "\x1b" not in done.err and "\u202e" not in done.err
+    assert done.out == ""
     assert [path.name for path in project.iterdir()] == ["parity.yaml"]
 
 
-def test_stacks_are_listed_configured_ones_first(project: Path) -> None:
-    done = parity("stacks", cwd=project)
+@pytest.mark.usefixtures("project")
+def test_stacks_are_listed_configured_ones_first(here: Here) -> None:
+    done = here(["stacks"])
 
-    assert done.returncode == 0
-    lines = done.stdout.splitlines()
+    assert done.code == 0
+    lines = done.out.splitlines()
     assert lines[0].split() == [
         "ours", "team.serving:open_stack", "ours.bin", "(not", "there", "yet)",
     ]  # fmt: skip
     assert lines[1].split() == ["theirs", "team.serving:open_other", "no", "artifact"]
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RuntimeError("a bug"), 4, "Traceback"),
+        (PermissionError(13, "Permission denied", "/runs"), 2, "where: /runs"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_no_failure_reads_as_a_verdict(
+    here: Here, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    """Python's own exit code for an error is 1, which means DIVERGED here."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("parity.config.load_config", fail)
+
+    done = here(["stacks"])
+
+    assert done.code == code
+    assert said in done.err
+
+
 def test_a_reader_that_leaves_early_is_no_crash(project: Path) -> None:
     code = "import sys, os\nfrom parity.cli.main import main\nsys.exit(main(['stacks']))"
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={"PYTHONPATH": str(Path.cwd())}, text=True,
+        env={"PYTHONPATH": str(ROOT)}, text=True,
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()

@@ -80,6 +80,7 @@ def test_json_prints_the_verdict_alone(monkeypatch: pytest.MonkeyPatch, project:
     assert json.loads(result.stdout)["verdict"] == "DIVERGED"
     assert result.stdout == (project / "runs" / "run" / "verdict.json").read_text()
     assert result.return_value == 1
+    assert "features.age_days is where" in result.stderr
 
 
 def seen(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ReplayOptions:
@@ -141,6 +142,19 @@ def test_errors_before_the_first_request_are_two_and_after_it_four(
     assert result.return_value == code
     assert result.stderr.startswith(f"{type(error).__name__}: {error.what}\n  where: x")
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("heard", "code"), [([], 2), ([REPLAYING], 4)])
+def test_a_full_disk_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, heard: list[Progress], code: int
+) -> None:
+    full = OSError(28, "No space left on device", "runs/x")
+
+    result = run(monkeypatch, failing(full, *heard))
+
+    assert result.return_value == code
+    assert "No space left on device" in result.stderr
+    assert "where: runs/x" in result.stderr
 
 
 def test_an_interruption_says_how_to_go_on(

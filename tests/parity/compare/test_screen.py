@@ -252,7 +252,7 @@ def test_a_rare_place_is_sampled_beside_one_that_touches_every_request() -> None
     def only_there(values):
         return values + (keys.request_of("candidate") == rare)
 
-    bugs = bugs_of("features.hour") | {"features.category": only_there}
+    bugs = {"features.hour": lambda values: values + 1, "features.category": only_there}
     reference, challenger = toys(bugs)
     plan = Plan(probed=8)
 
@@ -320,7 +320,7 @@ def test_gaps_are_means_over_candidates() -> None:
 
 
 def test_a_stack_without_outputs_has_no_gap() -> None:
-    plan = Plan(left_out={name: "none" for name in ("logit", "pctr", "ecpm_micros", "rank")})
+    plan = Plan(left_out=dict.fromkeys(("logit", "pctr", "ecpm_micros", "rank"), "none"))
     reference, challenger = ToyStack(), ToyStack()
 
     result = screened(toy_batch(3), reference, challenger, plan=plan)

@@ -62,7 +62,7 @@ def test_parity_reads_like_this() -> None:
     assert text_of(report) == (
         "PARITY  challenger `port` against reference `legacy`, 2019-11-30: 0 independent causes\n"
         "  because   100 requests and 4 checkpoints compared: no cause of a difference, outputs "
-        "within its tolerance.\n"
+        "within their tolerances.\n"
         "  because   no canary was planted: nothing shows that this replay could see a bug.\n"
         "  because   a sample of 0.9 of the requests was replayed.\n"
         "  requests  102 read = 100 compared + 2 rejected (missing_field 2); 7 not in the sample; "

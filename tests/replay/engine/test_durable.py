@@ -12,7 +12,7 @@ from replay.engine.durable import TEMPORARY, remove_abandoned, write_durably
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_a_file_is_replaced_by_its_parts(tmp_path: Path, durable: bool) -> None:
+def test_a_file_is_replaced_by_its_parts(tmp_path: Path, *, durable: bool) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old and longer")
 

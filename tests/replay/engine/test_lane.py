@@ -17,6 +17,7 @@ from replay.engine.trace_cache import CachedStack
 from replay.errors import ArtifactError, LogError, StackError, WorkerError
 from replay.registry import StackSpec
 from replay.request import RequestBatch
+from tests.replay.engine.descriptors import num_descriptors
 from tests.replay.engine.requests import some_requests, toy_spec
 from tests.replay.engine.toy_stack import EVERY, open_stack
 
@@ -226,12 +227,12 @@ def test_an_unknown_checkpoint_is_wrong_use_and_no_finding() -> None:
 def test_a_side_that_can_not_be_opened_closes_the_other(tmp_path: Path, broken: str) -> None:
     bad = StackSpec(name="bad", opener=f"{MODULE}:open_stack", artifact=tmp_path / "none")
     sides = {"reference": toy_spec(), "challenger": toy_spec(), broken: bad}
-    before = len(os.listdir("/proc/self/fd"))
+    before = num_descriptors()
 
     with pytest.raises(ArtifactError):
         LaneSpec(**sides).open()
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert num_descriptors() == before
 
 
 def test_with_a_cache_only_the_reference_is_kept(tmp_path: Path) -> None:

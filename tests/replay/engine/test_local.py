@@ -17,6 +17,7 @@ from replay.engine.lane import LaneSpec
 from replay.engine.local import run_shards
 from replay.errors import ArtifactError, ConfigError
 from replay.registry import StackSpec
+from tests.replay.engine.descriptors import num_descriptors
 from tests.replay.engine.requests import TOY, toy_spec
 from tests.replay.engine.toy_work import Breaks, Digests, ToyShard, some_shards
 
@@ -86,16 +87,16 @@ def test_a_stack_that_can_not_be_opened_ends_the_run_before_any_work(tmp_path: P
 
 def test_a_mistake_in_the_work_is_raised_as_it_is_and_ends_the_lanes(tmp_path: Path) -> None:
     shards = some_shards(9)
-    before = len(os.listdir("/proc/self/fd"))
+    before = num_descriptors()
 
     with pytest.raises(ZeroDivisionError, match=shards[4].id):
         run(shards, Breaks(shard=shards[4].id), tmp_path, workers=2)
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert num_descriptors() == before
 
 
 def test_a_reader_who_stops_early_ends_the_lanes(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = num_descriptors()
     results = run_shards(
         some_shards(9),
         Digests(),
@@ -108,7 +109,7 @@ def test_a_reader_who_stops_early_ends_the_lanes(tmp_path: Path) -> None:
     next(results)
     results.close()
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert num_descriptors() == before
 
 
 def test_no_workers_are_refused_at_once(tmp_path: Path) -> None:

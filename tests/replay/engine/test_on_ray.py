@@ -94,9 +94,9 @@ def test_a_cluster_gives_the_bytes_of_a_local_run_failures_included(
     assert not ray.is_initialized()
 
 
-def test_finished_shards_are_not_sent_again(connected: TwoNodes, tmp_path: Path) -> None:
+def test_what_a_local_run_finished_is_not_sent(connected: TwoNodes, tmp_path: Path) -> None:
     shards, seen = some_shards(4), tmp_path / "seen"
-    first = run(shards[:3], Digests(), tmp_path)
+    first = list(local.run_shards(shards[:3], Digests(), **SIDES, journal=Journal(tmp_path)))
 
     second = run(shards, Digests(seen=seen), tmp_path)
 
@@ -133,7 +133,7 @@ def test_a_shard_whose_actor_ends_is_run_again_and_not_for_ever(
 
 
 def test_a_node_that_is_lost_midway_changes_nothing(connected: TwoNodes, tmp_path: Path) -> None:
-    shards, seen = some_shards(8), tmp_path / "seen"
+    shards, seen = some_shards(6), tmp_path / "seen"
     here = list(local.run_shards(shards, Digests(), **SIDES, journal=Journal(tmp_path / "local")))
 
     def lose_a_node() -> None:
@@ -146,7 +146,7 @@ def test_a_node_that_is_lost_midway_changes_nothing(connected: TwoNodes, tmp_pat
 
     loser = threading.Thread(target=lose_a_node)
     loser.start()
-    there = run(shards, Digests(seen=seen, pause_s=1.0), tmp_path / "ray")
+    there = run(shards, Digests(seen=seen, pause_s=0.7), tmp_path / "ray")
     loser.join()
 
     assert there == here

@@ -22,6 +22,7 @@ from replay.errors import ArtifactError, ConfigError, LogError, StackError, Work
 from replay.registry import StackSpec
 from replay.stack import Stack
 from replay.threads import VARIABLES
+from tests.replay.engine.descriptors import num_descriptors
 from tests.replay.engine.requests import some_requests, toy_spec
 from tests.replay.engine.toy_stack import CHECKPOINTS, EVERY, open_stack
 
@@ -271,17 +272,17 @@ def test_many_calls_and_restarts_leave_no_descriptor_open(toy: StackProcess) -> 
     given = {"logit": np.zeros(batch.num_candidates, np.float32)}
     toy.score(batch, capture=EVERY, given=given)
     gc.collect()
-    here = len(os.listdir("/proc/self/fd"))
-    there = len(os.listdir(f"/proc/{toy.pid}/fd"))
+    here = num_descriptors()
+    there = num_descriptors(toy.pid)
 
     for _ in range(50):
         toy.score(batch, capture=EVERY, given=given)
     # The worker closes its last answer's memory a moment after it was received here.
-    assert len(os.listdir(f"/proc/{toy.pid}/fd")) <= there + 1
+    assert num_descriptors(toy.pid) <= there + 1
     toy.restart()
     toy.score(batch, capture=EVERY)
 
-    assert len(os.listdir("/proc/self/fd")) == here
+    assert num_descriptors() == here
 
 
 OWNER = """

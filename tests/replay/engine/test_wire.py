@@ -12,11 +12,8 @@ import pytest
 
 from replay.engine import wire
 from replay.engine.wire import ChannelClosedError, Message
+from tests.replay.engine.descriptors import num_descriptors
 from tests.replay.engine.requests import some_requests
-
-
-def num_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_a_header_larger_than_the_socket_buffer_crosses_whole() -> None:

@@ -144,12 +144,12 @@ class ToyStack:
                 time.sleep(0.01)
         ids = set(batch.keys.request_ids.to_pylist())
         if ids & self._crash:
-            print("about to leave", file=sys.stderr)
+            sys.stderr.write("about to leave\n")
             os._exit(1)
         if ids & self._hang:
             time.sleep(3600)
         if ids & self._fail:
-            raise RuntimeError(f"no good: {sorted(ids & self._fail)[0]} of {object()!r}")
+            raise RuntimeError(f"no good: {min(ids & self._fail)} of {object()!r}")
 
 
 def open_stack(
@@ -185,7 +185,7 @@ def open_stack(
 
 
 def open_noisily(**_: object) -> ToyStack:
-    print("loading the weights")
+    sys.stdout.write("loading the weights\n")
     os.write(2, b"native chatter\n")
     os.abort()
 
