@@ -82,7 +82,7 @@ def _request(rng: np.random.Generator, number: int, candidates: int) -> dict[str
                 "ad_id": 2**40 + 7 * row + int(rng.integers(7)),
                 "bid_micros": int(rng.integers(100_000, 5_000_000)),
                 "price": maybe(float(rng.uniform(1, 200))),
-                "affinity": float(rng.normal()),
+                "affinity": maybe(float(rng.normal())),
                 "category": int(rng.integers(8)),
                 "click": int(rng.integers(2)) if row == shown else None,
             }

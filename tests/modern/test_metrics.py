@@ -10,7 +10,7 @@ from modern.metrics import log_losses, quality_of
 CLICK = np.array([True, False, False, False, True, False, False, False, False, False])
 
 
-def test_the_sets_own_click_rate_has_entropy_one_half_the_area_and_full_calibration() -> None:
+def test_the_sets_own_click_rate_has_ne_one_auc_one_half_and_calibration_one() -> None:
     found = quality_of(np.full(10, 0.2), CLICK)
 
     assert found.ne == pytest.approx(1.0, abs=1e-15)

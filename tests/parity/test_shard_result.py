@@ -153,7 +153,7 @@ def test_the_empty_result_adds_nothing(result) -> None:
 def test_a_shard_is_never_counted_twice() -> None:
     one = ShardResult(limits=LIMITS, shards=("date=2019-11-30/part-0.parquet#1",))
 
-    with pytest.raises(LogError, match="part-0.parquet#1' was counted twice"):
+    with pytest.raises(LogError, match=r"part-0\.parquet#1' was counted twice"):
         one.merge(one)
 
 

@@ -165,3 +165,35 @@ def test_a_killed_run_resumes_and_counts_each_request_once(tmp_path: Path) -> No
     assert results == quiet
     with pytest.raises(ConfigError, match="another replay"):
         Journal(tmp_path, fingerprint="g")
+
+
+STUCK = """
+import sys
+from pathlib import Path
+from replay.engine.journal import Journal
+from replay.engine.local import run_shards
+from tests.replay.engine.requests import toy_spec
+from tests.replay.engine.toy_work import Digests, some_shards
+folder = Path(sys.argv[1])
+stuck = toy_spec(hang=["part-00000.parquet#0:0"], calls=str(folder / "calls"))
+for _ in run_shards(some_shards(2), Digests(), reference=stuck, challenger=stuck,
+                    journal=Journal(folder)):
+    pass
+"""
+
+
+def test_an_interrupt_ends_a_run_whose_stacks_hang(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    calls = tmp_path / "calls"
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK, str(tmp_path)], stderr=subprocess.PIPE, env=environment
+    ) as stuck:
+        while not calls.exists() or len(calls.read_text().splitlines()) < 2:
+            time.sleep(0.05)
+
+        stuck.send_signal(signal.SIGINT)
+
+        assert stuck.stderr is not None
+        assert b"KeyboardInterrupt" in stuck.communicate(timeout=30)[1]
+    for line in calls.read_text().splitlines():
+        assert not Path(f"/proc/{line.split()[0]}").exists()
