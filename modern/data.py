@@ -55,16 +55,19 @@ def choose_days(
                 "one to judge on and one to replay."
             )
         held_out = logged[-2]
-    train = tuple(
-        day
-        for day in logged
-        if (day >= first if first else day < held_out) and (day <= last if last else day < held_out)
-    )
     for day in (held_out, first, last):
         if day is not None and day not in logged:
             raise _refusal(f"the log has no day {day.isoformat()} (there are: {known}).")
+    train = tuple(
+        day
+        for day in logged
+        if (first is None or day >= first) and (day < held_out if last is None else day <= last)
+    )
     if not train or train[-1] >= held_out:
-        raise _refusal(f"no training day lies before the held-out day {held_out.isoformat()}.")
+        asked = ", ".join(day.isoformat() for day in train) or "none"
+        raise _refusal(
+            f"the training days ({asked}) do not all lie before the held-out {held_out.isoformat()}."
+        )
     return Days(train=train, held_out=held_out)
 
 

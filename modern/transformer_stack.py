@@ -141,13 +141,17 @@ class TransformerStack:
         }
 
     def configuration(self) -> Mapping[str, str]:
-        """What is set rather than learned: of the transformer, and feature by feature."""
+        """What is set rather than learned, as it is: feature by feature, module by module."""
         features = self.artifact.feature_set.features
         config = asdict(self.artifact.config.transformer)
-        return {
-            **{f"features.{feature.name}": repr(feature) for feature in features},
-            **{f"transformer.{name}": str(value) for name, value in config.items()},
-        }
+        found = {f"features.{feature.name}": repr(feature) for feature in features}
+        found |= {f"transformer.{name}": str(value) for name, value in config.items()}
+        for path, module in self.artifact.model.named_modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                found[f"{path}.eps"] = str(module.eps)
+            elif isinstance(module, torch.nn.GELU):
+                found[f"{path}.approximate"] = module.approximate
+        return found
 
 
 class _Run:

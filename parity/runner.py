@@ -124,8 +124,8 @@ def _shards(ready: Opened, journal: Journal) -> Iterator[tuple[Shard, bytes]]:
 def _report(ready: Opened, result: ShardResult, findings: Findings) -> Report:
     options = ready.options
     return Report(
-        reference=_side(ready.reference),
-        challenger=_side(ready.challenger),
+        reference=_side(options.reference, ready.reference),
+        challenger=_side(options.challenger, ready.challenger),
         dates=(ready.day.day.isoformat(),),
         log_digest=ready.day.digest,
         plan_digest=ready.plan.digest,
@@ -166,9 +166,9 @@ def _notes(ready: Opened, result: ShardResult) -> Iterator[str]:
         yield f"served fields that the reference does not compute: {names}"
 
 
-def _side(identity: StackIdentity) -> Side:
-    """The identity without what differs from machine to machine."""
-    return Side(name=identity.name, digest=identity.digest, identity=identity.to_json())
+def _side(name: str, identity: StackIdentity) -> Side:
+    """A side by the name it was asked for: two versions of one stack have two names."""
+    return Side(name=name, digest=identity.digest, identity=identity.to_json())
 
 
 def _run_directory(ready: Opened) -> Path:
@@ -181,7 +181,7 @@ def _run_directory(ready: Opened) -> Path:
     if options.resume is not None:
         return _resumable(options.resume)
     short = ready.fingerprint.removeprefix("sha256:")[:6]
-    name = f"{options.date.isoformat()}-{ready.challenger.name.replace(':', '.')}-{short}"
+    name = f"{options.date.isoformat()}-{options.challenger.replace(':', '.')}-{short}"
     options.out.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, 10_000):
         path = options.out / (name if attempt == 1 else f"{name}-{attempt}")

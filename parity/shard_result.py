@@ -37,7 +37,7 @@ class Limits:
 
     examples: int = 5
     per_place: int = 16
-    agreeing: int = 64
+    probed: int = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +58,7 @@ class ShardResult:
         checkpoints: Screened checkpoint to its counts.
         diverging: Checkpoint to the first requests in which divergence begins there: it
             differs and none of its aligned ancestors does.
+        differing: The first requests in which anything differs.
         agreeing: The first requests in which nothing differs, as control.
         gap: Of the outputs.
         served: Served field to its counts.
@@ -77,6 +78,7 @@ class ShardResult:
     refusals: tuple[Rejected, ...] = ()
     checkpoints: Mapping[str, CheckpointCounts] = field(default_factory=dict)
     diverging: Mapping[str, tuple[SampledRequest, ...]] = field(default_factory=dict)
+    differing: tuple[SampledRequest, ...] = ()
     agreeing: tuple[SampledRequest, ...] = ()
     gap: GapSums = field(default_factory=GapSums)
     served: Mapping[str, FieldCounts] = field(default_factory=dict)
@@ -129,7 +131,8 @@ class ShardResult:
                 )
                 for name in sorted({*self.diverging, *other.diverging})
             },
-            agreeing=tuple(sorted(self.agreeing + other.agreeing)[: self.limits.agreeing]),
+            differing=tuple(sorted(self.differing + other.differing)[: self.limits.probed]),
+            agreeing=tuple(sorted(self.agreeing + other.agreeing)[: self.limits.probed]),
             gap=self.gap.merge(other.gap),
             served={
                 name: self.served.get(name, FieldCounts()).merge(
@@ -233,6 +236,7 @@ def _json_from_result(result: ShardResult) -> dict[str, Any]:
         "diverging": {
             name: [_plain(one) for one in sampled] for name, sampled in result.diverging.items()
         },
+        "differing": [_plain(one) for one in result.differing],
         "agreeing": [_plain(one) for one in result.agreeing],
         "gap": _plain(result.gap),
         "served": {name: _counts(one) for name, one in result.served.items()},
@@ -260,6 +264,7 @@ def _result_from_json(value: Mapping[str, Any], arrays: bytes) -> ShardResult:
             name: tuple(SampledRequest(**one) for one in sampled)
             for name, sampled in value["diverging"].items()
         },
+        differing=tuple(SampledRequest(**one) for one in value["differing"]),
         agreeing=tuple(SampledRequest(**one) for one in value["agreeing"]),
         gap=GapSums(**value["gap"]),
         served={

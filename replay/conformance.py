@@ -62,15 +62,25 @@ def is_not_disturbed_by_recording(stack: Stack, batch: RequestBatch) -> list[str
 
 
 def scores_requests_independently(stack: Stack, batch: RequestBatch) -> list[str]:
-    """A batch equals its requests one by one: exact values exactly, others within rounding."""
+    """A request alone equals its rows in a batch, step by step on the same inputs.
+
+    Exact values are equal, others within the declared rounding.
+    """
     together = _score(stack, batch)
-    singles = [_score(stack, batch.slice(i, i + 1)) for i in range(batch.num_requests)]
-    found = []
-    for name, checkpoint in stack.checkpoints.items():
-        alone = np.concatenate([trace[name] for trace in singles])
-        if not _within_rounding(together[name], alone, checkpoint):
-            found.append(f"{name}: a batch and its requests one by one differ")
-    return found
+    found = set()
+    for request in range(batch.num_requests):
+        rows = {
+            name: together[name][batch.keys.request_of(checkpoint.rows) == request]
+            for name, checkpoint in stack.checkpoints.items()
+        }
+        given = {name: rows[name] for name, c in stack.checkpoints.items() if c.settable}
+        alone = _score(stack, batch.slice(request, request + 1), given=given)
+        found |= {
+            f"{name}: a request in a batch and alone differ"
+            for name, checkpoint in stack.checkpoints.items()
+            if not _within_rounding(rows[name], alone[name], checkpoint)
+        }
+    return sorted(found)
 
 
 def carries_on_with_what_it_is_given(stack: Stack, batch: RequestBatch) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
 from replay.checkpoint import CheckpointGraph
@@ -35,7 +35,8 @@ class StackIdentity:
 
     def to_json(self) -> dict[str, Any]:
         """The identity as plain JSON values."""
-        return asdict(self)
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        return plain | {"versions": dict(self.versions), "threads": dict(self.threads)}
 
 
 @runtime_checkable

@@ -41,7 +41,7 @@ def capture_challenger(alignment: Alignment) -> tuple[str, ...]:
 
 def limits_of(plan: Plan) -> Limits:
     """How much every shard result of a plan keeps."""
-    return Limits(examples=plan.examples, per_place=plan.per_place, agreeing=plan.probed)
+    return Limits(examples=plan.examples, per_place=plan.per_place, probed=plan.probed)
 
 
 def screen(
@@ -127,7 +127,8 @@ def screen(
             name: rows.first_requests(mask, limits.per_place)
             for name, mask in sorted(beginnings(differing, alignment).items())
         },
-        agreeing=rows.first_requests(~anywhere, limits.agreeing),
+        differing=rows.first_requests(anywhere, limits.probed),
+        agreeing=rows.first_requests(~anywhere, limits.probed),
         gap=_gap(alignment, reference, challenger, moves),
         served=dict(sorted(served.fields.items())),
         served_unmatched=served.unmatched,

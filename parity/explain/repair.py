@@ -26,7 +26,7 @@ class Repair:
         shares: Of each fault, its signed part of the gap; None when it can not be repaired
             or there is no gap. Shares and remainder add up to one.
         remainder: The share that repairing every fault leaves.
-        rank_flips: Candidates whose rank moved, before any repair and after each.
+        rank_flips: Candidates whose rank moved, before any repair and after each that was made.
     """
 
     measured: str | None
@@ -44,31 +44,25 @@ def repair(challenger: Stack, probe: Probe) -> Repair:
     """
     faults = find_faults(probe)
     measured, usable = _measured(probe)
+    gaps = [_gap(measured, probe, probe.free_run, EMPTY, usable)]
     flips = [_flips(probe, probe.free_run, EMPTY)]
-    if measured is None or not faults:
-        return Repair(
-            measured=None, shares=(None,) * len(faults), remainder=None, rank_flips=tuple(flips)
-        )
-    start = gap = _gap(measured, probe, probe.free_run, EMPTY, usable)
-    shares: list[float | None] = []
     given: dict[str, Array] = {}
+    shares: list[float | None] = []
     capture = [pair.challenger.name for pair in probe.alignment.outputs.values()]
     for fault in faults:
         added = _repaired(fault, probe)
-        if not added:
+        if not added or not (gaps[0] or flips[0]):
             shares.append(None)
-            flips.append(flips[-1])
             continue
         given |= added
         trace = challenger.score(probe.batch, capture=capture, given=given)
-        left = _gap(measured, probe, trace, given, usable)
-        shares.append((gap - left) / start)
+        gaps.append(_gap(measured, probe, trace, given, usable))
         flips.append(_flips(probe, trace, given))
-        gap = left
+        shares.append((gaps[-2] - gaps[-1]) / gaps[0] if gaps[0] else None)
     return Repair(
-        measured=measured.name,
+        measured=None if measured is None else measured.name,
         shares=tuple(shares),
-        remainder=gap / start,
+        remainder=gaps[-1] / gaps[0] if gaps[0] and faults else None,
         rank_flips=tuple(flips),
     )
 
@@ -100,7 +94,11 @@ def _measured(probe: Probe) -> tuple[Pair | None, Mask]:
     return None, np.zeros(0, dtype=np.bool_)
 
 
-def _gap(pair: Pair, probe: Probe, trace: Trace, given: Mapping[str, Array], usable: Mask) -> float:
+def _gap(
+    pair: Pair | None, probe: Probe, trace: Trace, given: Mapping[str, Array], usable: Mask
+) -> float:
+    if pair is None:
+        return 0.0
     return float(np.mean(_apart(pair, probe, trace, given)[usable]))
 
 

@@ -70,10 +70,9 @@ def _open_port(artifact: Path, _: Path) -> Stack:
     return open_stack(artifact)
 
 
-def _open_modern(artifact: Path, folder: Path) -> Stack:
+def _open_modern(_: Path, folder: Path) -> Stack:
     pytest.importorskip("torch", reason="the transformer needs torch")
-    from tests.modern.transformers import write_transformer
-
     from modern.transformer_stack import open_stack
+    from tests.modern import small_transformer
 
-    return open_stack(write_transformer(folder / "modern", features=artifact / "features.json"))
+    return open_stack(small_transformer.write_artifact(folder / "modern"))

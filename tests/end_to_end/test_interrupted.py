@@ -21,9 +21,9 @@ def test_a_killed_replay_resumes_and_counts_every_request_once(
 
     resumed = workplace.replay("cpp", "--resume", killed, "--plant", "scale:features.price")
 
-    assert not (killed / "journal").exists()
     assert (resumed.code, resumed.causes) == (1, ["features.price"])
     assert resumed.verdict["run"]["resumed"] >= 1
+    assert not (killed / "journal").exists()
     assert resumed.verdict["report_digest"] == whole.verdict["report_digest"]
 
 

@@ -53,9 +53,9 @@ def test_days_can_be_named() -> None:
         ((), {}, "0 days"),
         (DAYS, {"held_out": date(2020, 1, 1)}, "no day 2020-01-01"),
         (DAYS, {"first": date(2019, 11, 1)}, "no day 2019-11-01"),
-        (DAYS, {"held_out": DAYS[0]}, "no training day"),
-        (DAYS, {"last": DAYS[3], "held_out": DAYS[2]}, "no training day"),
-        (DAYS, {"first": DAYS[1], "last": DAYS[0]}, "no training day"),
+        (DAYS, {"held_out": DAYS[0]}, "held-out"),
+        (DAYS, {"last": DAYS[3], "held_out": DAYS[2]}, "held-out"),
+        (DAYS, {"first": DAYS[1], "last": DAYS[0]}, "held-out"),
     ],
 )
 def test_days_that_make_no_training_are_refused(
@@ -103,7 +103,9 @@ def test_rows_know_their_day_and_request() -> None:
     batch = batch_of(
         a_request("early", logged_at=at("2019-11-30 00:00"), candidates=[a_candidate(1, click=1)]),
         a_request(
-            "before", logged_at=at("2019-11-29 23:59:59.999999"), candidates=[a_candidate(1, click=0)]
+            "before",
+            logged_at=at("2019-11-29 23:59:59.999999"),
+            candidates=[a_candidate(1, click=0)],
         ),
     )
 
@@ -159,7 +161,9 @@ def test_a_log_without_the_field_of_labels_is_refused_by_name() -> None:
         [f if f.name != "candidates" else f.with_type(pa.list_(unlabelled)) for f in SCHEMA]
     )
     record = a_request()
-    record["candidates"] = [{k: v for k, v in c.items() if k != "click"} for c in record["candidates"]]
+    record["candidates"] = [
+        {k: v for k, v in c.items() if k != "click"} for c in record["candidates"]
+    ]
 
     with pytest.raises(LogError, match=r"candidate\.click"):
         only_labelled(batch_of(record, schema=schema))

@@ -137,9 +137,7 @@ def test_a_requests_value_is_brought_to_each_of_its_candidates() -> None:
     )
     computed = compute_features(batch, features)
 
-    inputs = inputs_from_features(
-        computed, features, request_of=batch.keys.request_of("candidate")
-    )
+    inputs = inputs_from_features(computed, features, request_of=batch.keys.request_of("candidate"))
 
     layout = layout_of(features)
     assert layout.real == ("hour", "price", "seen")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from math import erf, sqrt, tanh, pi
+from math import erf, pi, sqrt, tanh
 from typing import Any
 
 import numpy as np

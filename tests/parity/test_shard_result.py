@@ -13,7 +13,7 @@ from parity.judge.report import Example, Rejected
 from parity.shard_result import Limits, ShardResult, from_bytes, merge_results
 from replay.errors import LogError
 
-LIMITS = Limits(examples=2, per_place=3, agreeing=2)
+LIMITS = Limits(examples=2, per_place=3, probed=2)
 NAMES = st.sampled_from(["features.a", "features.b", "logit"])
 COUNTS = st.integers(0, 50)
 HASHES = st.integers(0, 2**64 - 1)
@@ -107,6 +107,7 @@ def results(draw, shard: str) -> ShardResult:
         ),
         checkpoints={name: draw(counts(shard)) for name in names},
         diverging={name: draw(sampled(shard, 3)) for name in names},
+        differing=draw(sampled(shard, 2)),
         agreeing=draw(sampled(shard, 2)),
         gap=GapSums(**{name: draw(st.integers(0, 2**1100)) for name in GapSums.__slots__}),
         served={"pctr": FieldCounts(rows=draw(COUNTS), differing=1, examples=draw(kept(shard)))},
@@ -182,7 +183,7 @@ def test_a_result_stays_small_however_many_requests_differ() -> None:
         )
 
     assert len(total.diverging["x"]) == LIMITS.per_place
-    assert len(total.agreeing) == LIMITS.agreeing
+    assert len(total.agreeing) == LIMITS.probed
 
 
 def test_outcomes_of_no_shard_are_none() -> None:

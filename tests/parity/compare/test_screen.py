@@ -264,6 +264,16 @@ def test_a_rare_place_is_sampled_beside_one_that_touches_every_request() -> None
     assert sample == sorted(sample, key=lambda one: (one.shard, one.row))
 
 
+def test_one_place_leaves_no_part_of_the_sample_unused() -> None:
+    reference, challenger = toys({"features.hour": lambda values: values + 1})
+    plan = Plan(per_place=4, probed=16)
+
+    result = screened(toy_batch(40), reference, challenger, plan=plan)
+
+    assert len(result.diverging["features.hour"]) == 4
+    assert len(choose_sample(result, alignment_of(reference, challenger), 16)) == 16
+
+
 def test_without_divergence_controls_are_sampled() -> None:
     reference, challenger = toys()
     result = screened(toy_batch(20), reference, challenger, plan=Plan(probed=7))

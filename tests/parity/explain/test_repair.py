@@ -81,7 +81,7 @@ def test_no_gap_has_no_shares() -> None:
     _, found = repaired(*toys(bugs_of("rank")))
 
     assert (found.measured, found.shares, found.remainder) == (None, (None,), None)
-    assert found.rank_flips == (BATCH.num_candidates,)
+    assert found.rank_flips == (BATCH.num_candidates, 0)
 
 
 def test_rank_flips_are_counted_before_and_after_each_repair() -> None:

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from modern.__main__ import main
+from modern.config import ModernConfig, TrainingConfig
+from modern.train import plan_job, run_job
+from modern.transformer import TransformerConfig
+from modern.transformer_artifact import load_artifact
+from modern.transformer_stack import open_stack
+from replay.logs.parquet import list_days, open_day, read_shard
+from tests.modern.small_synthetic import write_features, write_log
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_log(tmp_path_factory.mktemp("logs"), days=4, requests=60)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory, logs: Path) -> Path:
+    return write_features(tmp_path_factory.mktemp("features") / "features.json", logs)
+
+
+def arguments(logs: Path, features: Path, out: Path, *more: str) -> list[str]:
+    paths = ["--logs", str(logs), "--features", str(features), "--out", str(out)]
+    return ["train", *paths, "--epochs", "2", *more]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_one_command_trains_judges_and_writes_an_artifact_that_opens(
+    tmp_path: Path, logs: Path, features: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "artifacts" / "modern"
+
+    assert main(arguments(logs, features, out)) == 0
+
+    printed = capsys.readouterr().out
+    artifact = load_artifact(out)
+    days = [day.isoformat() for day in list_days(logs)]
+    assert artifact.manifest["trained_on"] == days[:2]
+    assert artifact.manifest["held_out"] == days[2]
+    assert artifact.manifest["features_training_id"] == "ab" * 16
+    assert (out / "features.json").read_bytes() == features.read_bytes()
+    assert f"held out {days[2]}: 300 labelled candidates" in printed
+    for name in ("prior", "modern"):
+        figures = artifact.metrics[name]
+        shown = f"{figures['ne']:10.4f}{figures['auc']:10.4f}{figures['calibration']:14.4f}"
+        assert f"{name:10}{shown}" in printed
+    assert artifact.metrics["prior"]["auc"] == 0.5
+    stack = open_stack(out)
+    batch = read_shard(open_day(logs, list_days(logs)[3]).shards[0]).batch
+    pctr = stack.score(batch, capture=("pctr",))["pctr"]
+    assert pctr.shape == (480,) and (pctr > 0).all() and (pctr < 1).all()
+
+
+def test_a_second_call_with_the_same_inputs_does_nothing_and_says_so(
+    tmp_path: Path, logs: Path, features: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "modern"
+    assert main(arguments(logs, features, out)) == 0
+    first = capsys.readouterr().out
+    stamps = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+
+    assert main(arguments(logs, features, out)) == 0
+
+    printed = capsys.readouterr().out
+    assert "nothing to do" in printed and "epoch" not in printed
+    assert printed.splitlines()[-4:] == first.splitlines()[-4:]
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == stamps
+
+
+def test_the_same_inputs_give_the_same_bytes_and_another_seed_another_training(
+    tmp_path: Path, logs: Path, features: Path
+) -> None:
+    for name, seed in (("first", "7"), ("second", "7"), ("other", "8")):
+        assert main(arguments(logs, features, tmp_path / name, "--seed", seed)) == 0
+
+    first, second, other = (bytes_of(tmp_path / name) for name in ("first", "second", "other"))
+    assert first == second
+    assert first["weights.safetensors"] != other["weights.safetensors"]
+    assert (
+        load_artifact(tmp_path / "first").training_id
+        != load_artifact(tmp_path / "other").training_id
+    )
+
+
+def test_everything_that_decides_the_weights_decides_the_training_id(
+    tmp_path: Path, logs: Path, features: Path
+) -> None:
+    config = ModernConfig()
+    days = list_days(logs)
+    other_features = tmp_path / "features.json"
+    other_features.write_text(features.read_text().replace('"seed": 1,', '"seed": 9,'))
+    wider = replace(config, transformer=TransformerConfig(width=48))
+
+    ids = [
+        plan_job(logs, features, config).training_id,
+        plan_job(logs, features, wider).training_id,
+        plan_job(logs, other_features, config).training_id,
+        plan_job(logs, features, config, held_out=days[3]).training_id,
+        plan_job(logs, features, config, first=days[1]).training_id,
+    ]
+
+    assert len(set(ids)) == len(ids)
+    assert plan_job(logs, features, config, first=days[0], last=days[1]).training_id == ids[0]
+
+
+def test_a_damaged_artifact_is_trained_anew(tmp_path: Path, logs: Path, features: Path) -> None:
+    job = plan_job(logs, features, ModernConfig(training=TrainingConfig(epochs=1)))
+    run_job(job, tmp_path / "modern")
+    sound = bytes_of(tmp_path / "modern")
+    weights = tmp_path / "modern" / "weights.safetensors"
+    weights.write_bytes(sound["weights.safetensors"][:-1])
+
+    outcome = run_job(job, tmp_path / "modern")
+
+    assert outcome.trained
+    assert bytes_of(tmp_path / "modern") == sound
+
+
+def test_days_can_be_chosen(tmp_path: Path, logs: Path, features: Path) -> None:
+    days = [day.isoformat() for day in list_days(logs)]
+    out = tmp_path / "modern"
+    more = ["--days", f"{days[1]}:{days[1]}", "--held-out", days[3]]
+
+    assert main(arguments(logs, features, out, *more)) == 0
+
+    manifest = load_artifact(out).manifest
+    assert manifest["trained_on"] == [days[1]]
+    assert manifest["held_out"] == days[3]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--held-out", "2031-01-01", "no day 2031-01-01 (there are: 2026-01-05"),
+        ("--seed", "-1", "seed is -1"),
+        ("--epochs", "0", "epochs is 0"),
+        ("--logs", "nowhere", "no folder 'nowhere'"),
+        ("--features", "nowhere.json", "nowhere.json"),
+    ],
+)
+def test_wrong_use_is_one_clear_error_with_exit_2_and_nothing_written(
+    tmp_path: Path,
+    logs: Path,
+    features: Path,
+    capsys: pytest.CaptureFixture[str],
+    wrong: tuple[str, str, str],
+) -> None:
+    option, value, says = wrong
+
+    assert main(arguments(logs, features, tmp_path / "modern", option, value)) == 2
+
+    error = capsys.readouterr().err
+    assert says in error
+    assert "where:" in error and "fix:" in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--days", "2026-01-05", "'2026-01-05' is not A:B"),
+        ("--days", "a:b", "'a' is no day"),
+        ("--held-out", "20260106", "'20260106' is no day"),
+    ],
+)
+def test_a_malformed_day_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, says: str
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(arguments(tmp_path / "no log", tmp_path / "none", tmp_path / "out", option, value))
+
+    assert exited.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_folder_of_something_else_is_refused_before_the_training(
+    tmp_path: Path, logs: Path, features: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+
+    assert main(arguments(logs, features, tmp_path)) == 2
+
+    assert "thesis.txt" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
