@@ -177,7 +177,11 @@ def test_history_kinds_look_at_the_logged_steps(tmp_path: Path) -> None:
 
 
 def test_history_matches_compares_ids_exactly_and_misses_a_null_source(tmp_path: Path) -> None:
-    history = [a_step(advertiser_id=2**62 + 1), a_step(advertiser_id=2**62), a_step(advertiser_id=None)]
+    history = [
+        a_step(advertiser_id=2**62 + 1),
+        a_step(advertiser_id=2**62),
+        a_step(advertiser_id=None),
+    ]
     batch = batch_of(
         a_request(
             history=history,
@@ -265,9 +269,7 @@ def test_ids_never_pass_through_a_float(tmp_path: Path) -> None:
                "vocabulary": [0, 2**24 + 1, 2**62, 2**62 + 1]}  # fmt: skip
     stack = with_feature(tmp_path, feature)
 
-    trace = stack.score(
-        candidates_with("advertiser_id", ids), capture=["features.f", "encoded.f"]
-    )
+    trace = stack.score(candidates_with("advertiser_id", ids), capture=["features.f", "encoded.f"])
 
     assert trace["features.f"].dtype == np.int64
     assert trace["features.f"].tolist() == [2**62 + 1, 2**24 + 1, 2**24, -1, 0]
