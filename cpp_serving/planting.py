@@ -136,8 +136,9 @@ def _vocabulary_shift(planting: Planting, scorer: Scorer, feature: str) -> Plant
         ids[:-1] = ids[1:].copy()
         ids[-1] += 1  # some id that was not in it: the last one has moved down
     else:
-        ids[1:] = ids[:-1].copy()
-        ids[0] -= 1
+        known = set(ids.tolist())
+        absent = next(i for i in range(len(known) + 1) if i not in known)
+        ids[:] = sorted([*ids[:-1].tolist(), absent])
     return replace(planting, data=file.sealed())
 
 
@@ -200,7 +201,7 @@ _KNOWN: tuple[_Known, ...] = (
         of=("id",),
         stage="encoded",
         where="artifact",
-        says="the vocabulary's ids have all moved by one place",
+        says="the vocabulary's ids have moved by one place",
         change=_vocabulary_shift,
     ),
     _Known(

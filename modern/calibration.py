@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 # With a prior of this width on the slope a few dozen clicks leave it near 1, where the
 # training put it; thousands of clicks decide it alone (their standard error is below 0.05).
 SLOPE_DEVIATION = 0.25
+# The weights were fitted to the click rate of many more rows, so 25 clicks, whose rate is known to
+# 20 %, should not move the level of all predictions by as much.
+LEVEL_DEVIATION = 0.1
 # A slope at or below zero would reverse the ranking on the evidence of a small sample.
 SMALLEST_SLOPE = 0.05
 NEWTON_STEPS = 50
@@ -33,7 +36,7 @@ def pctr_from_logits(logits: NDArray[np.float32], calibration: Calibration) -> N
 
 
 def fit_calibration(logits: NDArray[np.float32], click: NDArray[np.bool_]) -> Calibration:
-    """The most likely slope and intercept, the slope held near 1 by a normal prior.
+    """The most likely slope and intercept, held near the identity by normal priors.
 
     Args:
         logits: [row] of rows whose labels the weights have not seen.
@@ -53,23 +56,23 @@ def _newton(
     x: NDArray[np.float64], click: NDArray[np.bool_], *, slope: float, free_slope: bool
 ) -> tuple[float, float]:
     """Minimise the convex penalised log loss; steps are halved until they improve it."""
-    # Around its mean x is uncorrelated with the constant: the system stays well conditioned.
+    # theta is the slope, and what the mean logit becomes. Around its mean x is uncorrelated with
+    # the constant, so the system stays well conditioned.
     centre = float(x.mean())
     design = np.stack([x - centre, np.ones_like(x)], axis=1)
     theta = np.array([slope, slope * centre])
     free = np.array([free_slope, True])
-    value = _objective(design, click, theta)
+    target = np.array([1.0, centre])
+    precision = np.array([SLOPE_DEVIATION, LEVEL_DEVIATION]) ** -2
+    value = _objective(design, click, theta, target)
     for _ in range(NEWTON_STEPS):
         pctr = _sigmoid(design @ theta)
-        gradient = design.T @ (pctr - click)
-        gradient[0] += (theta[0] - 1.0) / SLOPE_DEVIATION**2
-        hessian = (design * (pctr * (1 - pctr))[:, None]).T @ design
-        hessian[0, 0] += SLOPE_DEVIATION**-2
-        hessian[1, 1] += 1e-12  # where every probability has saturated the intercept is flat
+        gradient = design.T @ (pctr - click) + precision * (theta - target)
+        hessian = (design * (pctr * (1 - pctr))[:, None]).T @ design + np.diag(precision)
         step = np.zeros(2)
         step[free] = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
         share = 1.0
-        while (candidate := _objective(design, click, theta - share * step)) > value:
+        while (candidate := _objective(design, click, theta - share * step, target)) > value:
             share /= 2
             if share < 2**-30:
                 return float(theta[0]), float(theta[1] - theta[0] * centre)
@@ -80,11 +83,15 @@ def _newton(
 
 
 def _objective(
-    design: NDArray[np.float64], click: NDArray[np.bool_], theta: NDArray[np.float64]
+    design: NDArray[np.float64],
+    click: NDArray[np.bool_],
+    theta: NDArray[np.float64],
+    target: NDArray[np.float64],
 ) -> float:
     margin = design @ theta
     loss = np.logaddexp(0.0, margin).sum() - margin[click].sum()
-    return float(loss + (theta[0] - 1.0) ** 2 / (2 * SLOPE_DEVIATION**2))
+    deviations = (theta - target) / np.array([SLOPE_DEVIATION, LEVEL_DEVIATION])
+    return float(loss + (deviations**2).sum() / 2)
 
 
 def _sigmoid(margin: NDArray[np.float64]) -> NDArray[np.float64]:

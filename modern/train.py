@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -219,15 +218,11 @@ def _manifest(job: Job) -> dict[str, Any]:
 
 
 def _metrics_json(outcome: Outcome) -> dict[str, Any]:
-    return json.loads(  # type: ignore[no-any-return]  # a JSON object
-        json.dumps(
-            {
-                "held_out": outcome.held_out,
-                "prior": asdict(outcome.prior),
-                "modern": asdict(outcome.modern),
-            }
-        )
-    )
+    return {
+        "held_out": outcome.held_out,
+        "prior": asdict(outcome.prior),
+        "modern": asdict(outcome.modern),
+    }
 
 
 def _line_of(epoch: Epoch) -> str:

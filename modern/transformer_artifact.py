@@ -120,10 +120,8 @@ def check_replaceable(out: Path) -> None:
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    foreign = (
-        {path.name for path in out.iterdir()} - {*FILES, "manifest.json"} if out.is_dir() else {"."}
-    )
-    if foreign:
+    names = {path.name for path in out.iterdir()} if out.is_dir() else {"a file"}
+    if foreign := names - {*FILES, "manifest.json"}:
         raise ConfigError(
             f"{str(out)!r} is there and is no artifact of this training "
             f"(it holds {', '.join(sorted(foreign)[:3])}).",

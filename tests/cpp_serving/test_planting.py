@@ -99,7 +99,7 @@ def test_a_fault_without_room_is_not_offered_and_refused(tmp_path: Path) -> None
     assert not {kind for kind, _ in kinds} & {"hash_seed", "tree_limit", "vocabulary_shift"}
     assert ("weight_scale", "regression.category_sum") not in kinds
     fault = Fault(kind="hash_seed", checkpoint="features.x", where="configuration", says="")
-    with pytest.raises(ConfigError, match="weight_scale:regression.leaf_sum"):
+    with pytest.raises(ConfigError, match=r"weight_scale:regression\.leaf_sum"):
         stack.planted(fault)
 
 

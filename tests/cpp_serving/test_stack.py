@@ -68,7 +68,9 @@ def other_values(stack: CppStack, name: str, produced: Array) -> Array:
     if name == "rank":
         return produced[::-1].copy()
     if produced.dtype.kind == "f":
-        return (np.nan_to_num(produced, posinf=0.0, neginf=0.0) * 0.5 + 3.25).astype(produced.dtype)
+        return (np.nan_to_num(produced, posinf=0.0, neginf=0.0) * -0.5 + 3.25).astype(
+            produced.dtype
+        )
     if name.startswith("encoded."):
         return (produced + 1) % np.int32(len(stack.scorer.category_weights))
     kind, cardinality = {
@@ -177,7 +179,7 @@ def test_given_indices_out_of_range_are_refused(stack: CppStack) -> None:
 
 def test_unknown_checkpoints_are_refused_with_the_known_ones(stack: CppStack) -> None:
     batch = batch_of(a_request())
-    with pytest.raises(StackError, match="regression.leaf_sum"):
+    with pytest.raises(StackError, match=r"regression\.leaf_sum"):
         stack.score(batch, capture=["regression.leafs"])
     with pytest.raises(StackError, match="known"):
         stack.score(batch, capture=["pctr"], given={"logits": np.zeros(1, dtype=np.float32)})

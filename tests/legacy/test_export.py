@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def names_of(section: bytes) -> list[str]:
     (count,) = struct.unpack_from("<I", section)
     offsets = np.frombuffer(section, "<u4", count + 1, 4)
     text = section[4 + 4 * (count + 1) :]
-    return [text[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False)]
+    return [text[a:b].decode() for a, b in pairwise(offsets)]
 
 
 def test_the_file_is_as_the_format_says(legacy: Path, tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(
 def test_an_artifact_that_was_changed_is_refused(legacy: Path, tmp_path: Path) -> None:
     with (legacy / "booster.json").open("ab") as file:
         file.write(b" ")
-    with pytest.raises(ArtifactError, match="booster.json"):
+    with pytest.raises(ArtifactError, match=r"booster\.json"):
         export(legacy, tmp_path / "scorer.bin")
     assert not (tmp_path / "scorer.bin").exists()
 

@@ -23,7 +23,7 @@ def drawn(
     return logits, rng.random(num_rows) < sigmoid(slope * logits + intercept)
 
 
-@pytest.mark.parametrize(("slope", "intercept"), [(0.5, 0.3), (1.0, 0.0), (1.8, -0.7)])
+@pytest.mark.parametrize(("slope", "intercept"), [(0.5, 0.3), (1.0, 0.0), (1.3, 0.4)])
 def test_many_clicks_decide_slope_and_intercept(slope: float, intercept: float) -> None:
     found = fit_calibration(*drawn(200_000, slope=slope, intercept=intercept))
 
@@ -40,12 +40,22 @@ def test_a_few_clicks_leave_the_slope_near_one() -> None:
     assert 1.0 < found.slope < 2.0
 
 
-def test_predicted_clicks_equal_observed_clicks_on_the_rows_it_was_fitted_to() -> None:
-    logits, click = drawn(5000, slope=0.7, intercept=1.0)
+def test_a_few_clicks_hardly_move_the_level() -> None:
+    """Twice the expected clicks, but 25 of them only: the predictions do not double."""
+    logits = np.full(5000, np.log(0.0025 / 0.9975), dtype=np.float32)
+    click = np.arange(5000) < 25
 
     pctr = pctr_from_logits(logits, fit_calibration(logits, click))
 
-    assert pctr.sum(dtype=np.float64) == pytest.approx(click.sum(), rel=1e-5)
+    assert 1.05 < pctr[0] / 0.0025 < 1.25
+
+
+def test_with_many_clicks_predicted_equal_observed_ones() -> None:
+    logits, click = drawn(200_000, slope=0.7, intercept=1.0)
+
+    pctr = pctr_from_logits(logits, fit_calibration(logits, click))
+
+    assert pctr.sum(dtype=np.float64) == pytest.approx(click.sum(), rel=0.01)
 
 
 def test_the_ranking_is_never_reversed() -> None:
@@ -55,7 +65,7 @@ def test_the_ranking_is_never_reversed() -> None:
 
     assert found.slope > 0
     pctr = pctr_from_logits(logits, found)
-    assert pctr.sum(dtype=np.float64) == pytest.approx(click.sum(), rel=1e-4)
+    assert pctr.sum(dtype=np.float64) == pytest.approx(click.sum(), rel=0.03)
 
 
 @pytest.mark.parametrize("label", [False, True])
@@ -70,12 +80,12 @@ def test_no_rows_leave_the_logits_as_they_are() -> None:
 
 
 def test_equal_logits_get_the_click_rate() -> None:
-    click = np.arange(1000) < 20
+    click = np.arange(1_000_000) < 20_000
 
-    found = fit_calibration(np.full(1000, -3.0, np.float32), click)
+    found = fit_calibration(np.full(1_000_000, -3.0, np.float32), click)
 
     pctr = pctr_from_logits(np.float32([-3.0]), found)
-    assert pctr[0] == pytest.approx(0.02, rel=1e-5)
+    assert pctr[0] == pytest.approx(0.02, rel=0.01)
 
 
 def test_the_formula_is_computed_in_float64_and_rounded_once() -> None:
