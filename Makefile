@@ -7,7 +7,7 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 
 DAY := 2019-11-30
 SCORER_SOURCES := CMakeLists.txt $(wildcard cpp_serving/src/* cpp_serving/include/cpp_serving/* cpp_serving/bindings/*)
-PACKAGES := replay parity legacy cpp_serving modern
+CPP_SOURCES := $(wildcard cpp_serving/src/*.cc cpp_serving/src/*.h cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc tests/cpp/*.cc tests/cpp/*.h)
 
 .PHONY: help build demo test test-cpp lint types format bench clean
 help: ## list the targets
@@ -64,7 +64,7 @@ lint: .venv/.built ## style and import arrows
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
-	.venv/bin/clang-format --dry-run --Werror $(wildcard cpp_serving/src/*.cc cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc tests/cpp/*.cc)
+	.venv/bin/clang-format --dry-run --Werror $(CPP_SOURCES)
 
 types: .venv/.built ## mypy, strict
 	.venv/bin/mypy
@@ -72,7 +72,7 @@ types: .venv/.built ## mypy, strict
 format: .venv/.installed ## rewrite the sources in the project's style
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
-	.venv/bin/clang-format -i $(wildcard cpp_serving/src/*.cc cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc tests/cpp/*.cc)
+	.venv/bin/clang-format -i $(CPP_SOURCES)
 
 bench: artifacts/cpp/scorer.bin ## a day's replay, timed and profiled; figures go to benchmarks/
 	$(PY) benchmarks/replay_day/run.py --date $(DAY)

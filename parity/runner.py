@@ -144,7 +144,7 @@ def _report(ready: Opened, result: ShardResult, findings: Findings) -> Report:
         gap=gap_of(result, ready.alignment, findings.remainder),
         metrics=_metrics(ready, result),
         probed=findings.probed,
-        notes=(*_notes(ready, result), *findings.notes),
+        notes=(*_notes(ready, result, findings), *findings.notes),
     )
 
 
@@ -156,7 +156,12 @@ def _metrics(ready: Opened, result: ShardResult) -> tuple[Metric, ...]:
     return metrics_of(outcomes, ready.policy, ready.options.seed)
 
 
-def _notes(ready: Opened, result: ShardResult) -> Iterator[str]:
+def _notes(ready: Opened, result: ShardResult, findings: Findings) -> Iterator[str]:
+    named = {name for cause in findings.causes for name in (cause.checkpoint, *cause.inherited)}
+    for plant in ready.options.plants:
+        pair = ready.alignment.by_challenger.get(plant.checkpoint)
+        if pair is None or pair.name not in named:
+            yield f"{plant} was planted and is no cause: it changed nothing here, or was missed"
     for entry in ready.alignment.unused:
         yield f"the plan's {entry} speaks of no checkpoint of these stacks"
     if ready.day.is_as_written is False:

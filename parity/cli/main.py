@@ -24,6 +24,7 @@ COMMANDS = {
     "gate": ("parity.cli.gate:gate", "May this artifact ship, on the evidence of a run?"),
     "logs": ("parity.cli.logs:logs", "Import logged days."),
     "stacks": ("parity.cli.stacks:stacks", "List the stacks that can be replayed."),
+    "conform": ("parity.cli.conform:conform", "Does a stack keep the contract of a stack?"),
 }
 
 
