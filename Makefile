@@ -21,30 +21,30 @@ help: ## list the targets
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(PY) -m pip install --quiet --disable-pip-version-check -r constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
-	touch $@
+	@touch $@
 
 .venv/.built: .venv/.installed setup.py pyproject.toml $(SCORER_SOURCES)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@touch $@
 
 build: .venv/.built ## the environment and the C++ extension, in .venv/
 
 # --- the demo: each step is made once -----------------------------------------------------
 logs/.imported: .venv/.built replay/logs/open_bandit.py
 	.venv/bin/parity logs import obd --out logs/
-	touch $@
+	@touch $@
 
 artifacts/legacy/manifest.json: logs/.imported $(wildcard legacy/*.py legacy/feature_sets/*.json)
 	$(PY) -m legacy train --logs logs/ --out artifacts/legacy
-	touch $@
+	@touch $@
 
 artifacts/cpp/scorer.bin: artifacts/legacy/manifest.json
 	$(PY) -m legacy export --artifact artifacts/legacy --out $@
-	touch $@
+	@touch $@
 
 artifacts/modern/manifest.json: artifacts/legacy/manifest.json $(wildcard modern/*.py)
 	$(PY) -m modern train --logs logs/ --features artifacts/legacy/features.json --out artifacts/modern
-	touch $@
+	@touch $@
 
 demo: artifacts/cpp/scorer.bin artifacts/modern/manifest.json ## the main job, end to end, on real logged data
 	$(PY) examples/demo.py --date $(DAY)

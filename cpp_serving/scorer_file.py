@@ -1,20 +1,25 @@
-"""Edits a copy of a scorer's file and renews its checksums: how artifact faults are planted."""
+"""Reads a copy of a scorer's file, and edits it with its checksums renewed: how faults are planted."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from replay.capabilities import TreeStructure
 
 _TABLE = 64
 _ENTRY = struct.Struct("<16sQQII")
 _CHECKSUM_AT = 24
 _PROGRAM_HEADER = 8
 _RECORD_SIZE = 64
+_NODE_LEAF = 0xFFFFFFFF
+_MISSING_GOES_LEFT = 0x80000000
 
 # Where a feature's record holds a parameter (docs/formats.md).
 PARAMETERS: dict[str, tuple[int, str]] = {
@@ -59,10 +64,20 @@ class ScorerFile:
 
     def node_features(self) -> NDArray[np.uint32]:
         """Of every node, its feature with the bit that says where missing values go; writable."""
+        return self._nodes()[:, 1]
+
+    def trees(self) -> tuple[TreeStructure, ...]:
+        """Every tree, its nodes as the file holds them (docs/formats.md)."""
+        words, nodes = self.values("trees", "<u4"), self._nodes()
+        first_nodes = words[4 : 5 + int(words[0])].tolist()
+        return tuple(_structure(nodes[start:end]) for start, end in pairwise(first_nodes))
+
+    def _nodes(self) -> NDArray[np.uint32]:
+        """[node, 3]: the bits of the threshold, the feature's word, left child or leaf."""
         words = self.values("trees", "<u4")
         trees, nodes = int(words[0]), int(words[2])
         first = 4 + 2 * (trees + 1)
-        return words[first : first + 3 * nodes].reshape(nodes, 3)[:, 1]
+        return words[first : first + 3 * nodes].reshape(nodes, 3)
 
     def sealed(self) -> bytes:
         """The file with its checksums renewed."""
@@ -72,3 +87,17 @@ class ScorerFile:
         struct.pack_into("<I", data, _CHECKSUM_AT, 0)
         struct.pack_into("<I", data, _CHECKSUM_AT, zlib.crc32(data))
         return bytes(data)
+
+
+def _structure(nodes: NDArray[np.uint32]) -> TreeStructure:
+    threshold, feature, left = (nodes[:, column].copy() for column in range(3))
+    is_leaf = feature == _NODE_LEAF
+    place = feature & np.uint32(_MISSING_GOES_LEFT - 1)
+    return TreeStructure(
+        feature=np.where(is_leaf, -1, place.astype(np.int64)).astype(np.int32),
+        threshold=threshold.view("<f4").astype(np.float32),
+        left=np.where(is_leaf, -1, left.astype(np.int64)).astype(np.int32),
+        right=np.where(is_leaf, -1, left.astype(np.int64) + 1).astype(np.int32),
+        default_left=~is_leaf & (feature >= _MISSING_GOES_LEFT),
+        leaf=np.where(is_leaf, left.astype(np.int64), -1).astype(np.int32),
+    )

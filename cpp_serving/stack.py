@@ -13,7 +13,8 @@ import cpp_serving
 from cpp_serving._core import Scorer
 from cpp_serving.checkpoints import DISCRETE_KINDS, scorer_checkpoints
 from cpp_serving.planting import Planting, put_fault, scorer_faults
-from replay.capabilities import Fault
+from cpp_serving.scorer_file import ScorerFile
+from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
 from replay.digests import digest_of_code, digest_of_file, digest_of_json
 from replay.errors import ArtifactError, ConfigError, StackError
@@ -176,6 +177,15 @@ class CppStack:
                 fix="give one column for each of tree_features()",
             )
         return self.scorer.leaves(np.ascontiguousarray(features))
+
+    def tree_structure(self) -> tuple[TreeStructure, ...]:
+        """The trees of the mapped file, which the scorer walks in place.
+
+        Raises:
+            ArtifactError: The file was replaced since it was opened.
+        """
+        data = self._bytes() if self.planting is None else self.planting.data
+        return ScorerFile(data).trees()
 
     def weights(self) -> Mapping[str, Array]:
         """The regression's weights, named as in regression.npz."""

@@ -62,7 +62,8 @@ def main() -> int:
     date = parser.parse_args().date
     KEPT.mkdir(parents=True, exist_ok=True)
     _show("The imported days", _run((str(PARITY), "logs", "days", "logs/")).stdout)
-    _show("The legacy model on a held-out day", _metrics(ROOT / "artifacts" / "legacy"))
+    for name in ("legacy", "modern"):
+        _show(f"The {name} model on a held-out day", _metrics(ROOT / "artifacts" / name))
     state = digest_of_json([digest_of_path(ROOT / "artifacts"), _code_digest()])
     wrong = [step.title for step in steps(date) if not _demonstrate(step, state)]
     for title in wrong:
@@ -93,8 +94,18 @@ def _replay(date: str, challenger: str) -> tuple[str, ...]:
 
 
 def _metrics(artifact: Path) -> str:
+    """Held-out figures of a training, as its metrics.json has them."""
     figures = json.loads((artifact / "metrics.json").read_text(encoding="utf-8"))
-    return json.dumps(figures, indent=2)
+    rows = [(name, value) for name, value in figures.items() if isinstance(value, dict)]
+    return "\n".join(
+        [
+            f"{'':10}{'NE':>9}{'AUC':>9}{'calibration':>13}{'rows':>9}{'clicks':>9}   {figures['held_out']}",
+            *(
+                f"{name:10}{v['ne']:9.4f}{v['auc']:9.4f}{v['calibration']:13.4f}{v['rows']:9,}{v['clicks']:9,}"
+                for name, v in rows
+            ),
+        ]
+    )
 
 
 def _code_digest() -> str:

@@ -17,8 +17,9 @@ from legacy.features import Extractor
 from legacy.leaf_columns import CategoryColumns, columns_from_leaves
 from legacy.ranking import ranks
 from legacy.records import check_type
+from legacy.trees import structure_of
 from legacy.versions import installed_versions
-from replay.capabilities import Fault
+from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
 from replay.digests import digest_of_code, digest_of_json, digest_of_path
 from replay.request import RequestBatch
@@ -141,6 +142,10 @@ class LegacyStack:
     def leaves(self, features: Array) -> Array:
         """[row, tree] leaf ordinals of a float32 [row, feature] matrix."""
         return self._finder.leaves(features)
+
+    def tree_structure(self) -> tuple[TreeStructure, ...]:
+        """The trees of the booster's JSON, which XGBoost itself was loaded from."""
+        return tuple(structure_of(tree) for tree in self._parts.trees.trees)
 
     def _needed(self, capture: Collection[str], given: Mapping[str, Array]) -> list[str]:
         """The captured checkpoints and all they are computed from, unless that is given."""

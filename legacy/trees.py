@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.capabilities import TreeStructure
 from replay.errors import ArtifactError
 
 
@@ -102,6 +103,19 @@ def trees_from_json(model: Any, *, feature_names: Sequence[str], where: str) -> 
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise refused(f"tree {place} of the booster is malformed: {error}.") from error
     return Trees(feature_names=names, trees=tuple(trees))
+
+
+def structure_of(tree: Tree) -> TreeStructure:
+    """The tree as judges of any stack read it."""
+    is_leaf = tree.left < 0
+    return TreeStructure(
+        feature=np.where(is_leaf, -1, tree.split_feature).astype(np.int32),
+        threshold=tree.threshold,
+        left=np.where(is_leaf, -1, tree.left).astype(np.int32),
+        right=np.where(is_leaf, -1, tree.right).astype(np.int32),
+        default_left=tree.default_left,
+        leaf=np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32),
+    )
 
 
 def _tree(value: Any, num_features: int) -> Tree:

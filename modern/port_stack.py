@@ -21,7 +21,7 @@ from modern.features_columns import Columns, integers
 from modern.port import LegacyPort
 from modern.port_checkpoints import port_checkpoints
 from modern.port_faults import Parts, port_faults, put_fault
-from replay.capabilities import Fault
+from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
 from replay.digests import digest_of_code, digest_of_json, digest_of_path
 from replay.errors import ConfigError, StackError
@@ -158,6 +158,10 @@ class PortStack:
         with torch.inference_mode():
             leaves: Array = self.parts.model.walk(_tensor(features)).numpy()
         return leaves
+
+    def tree_structure(self) -> tuple[TreeStructure, ...]:
+        """The trees as its tensors hold them."""
+        return self.parts.model.walk.structure()
 
     def weights(self) -> Mapping[str, Array]:
         """The regression's weights, named as in regression.npz."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from replay.capabilities import TreeStructure
 from replay.errors import ArtifactError
 
 Comparison = Literal["<", "<="]
@@ -114,6 +116,27 @@ class TreeWalk(nn.Module):
             rows = slice(start, start + ROWS_AT_ONCE)
             self._walk(features_CF[rows], leaves_CT[rows])
         return leaves_CT
+
+    def structure(self) -> tuple[TreeStructure, ...]:
+        """Each tree as the buffers hold it; thresholds kept wider are rounded to float32."""
+        column, threshold, child = self.column.numpy(), self.threshold.numpy(), self.child.numpy()
+        roots, ordinal = self.root.numpy(), self.ordinal.numpy()
+        trees = []
+        for start, end in pairwise([*roots.tolist(), len(ordinal)]):
+            own = slice(start, end)
+            inner = ordinal[own] < 0
+            left, right = (child[2 * start + side : 2 * end : 2] - start for side in (0, 1))
+            trees.append(
+                TreeStructure(
+                    feature=np.where(inner, column[own] % self.num_features, -1).astype(np.int32),
+                    threshold=threshold[own].astype(np.float32),
+                    left=np.where(inner, left, -1).astype(np.int32),
+                    right=np.where(inner, right, -1).astype(np.int32),
+                    default_left=column[own] < self.num_features,
+                    leaf=ordinal[own].copy(),
+                )
+            )
+        return tuple(trees)
 
     def _walk(self, features_CF: Tensor, leaves_CT: Tensor) -> None:
         lowest_CF = torch.nan_to_num(features_CF, -torch.inf, torch.inf, -torch.inf)

@@ -7,6 +7,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from replay.engine import local, on_ray
 from replay.engine.journal import Journal
 from replay.errors import ConfigError
 from replay.logs.parquet import Shard
+from replay.registry import StackSpec
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
 
@@ -100,14 +102,15 @@ def _shards(ready: Opened, journal: Journal) -> Iterator[tuple[Shard, bytes]]:
     )
     spec = ready.lanes
     if options.engine == "ray":
+        # Actors work in another folder: whatever is named relative to this one is spelled out.
         return on_ray.run_shards(
-            ready.day.shards,
+            [replace(shard, path=shard.path.resolve()) for shard in ready.day.shards],
             work,
-            reference=spec.reference,
-            challenger=spec.challenger,
+            reference=_spelled_out(spec.reference),
+            challenger=_spelled_out(spec.challenger),
             workers=options.workers,
             journal=journal,
-            cache=options.cache,
+            cache=None if options.cache is None else options.cache.resolve(),
         )
     return local.run_shards(
         ready.day.shards,
@@ -119,6 +122,10 @@ def _shards(ready: Opened, journal: Journal) -> Iterator[tuple[Shard, bytes]]:
         cache=options.cache,
         lane=ready.lane,
     )
+
+
+def _spelled_out(spec: StackSpec) -> StackSpec:
+    return spec if spec.artifact is None else replace(spec, artifact=spec.artifact.resolve())
 
 
 def _report(ready: Opened, result: ShardResult, findings: Findings) -> Report:

@@ -67,12 +67,35 @@ class DescribesWeights(Protocol):
     def configuration(self) -> Mapping[str, str]: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TreeStructure:
+    """One tree as its stack declares it, by node; node 0 is the root.
+
+    Attributes:
+        feature: int32 [node], column of the matrix that a split reads; -1 at a leaf.
+        threshold: float32 [node]; x < threshold goes left. Of no meaning at a leaf.
+        left, right: int32 [node], children; -1 at a leaf.
+        default_left: bool [node], whether a missing value goes left.
+        leaf: int32 [node], ordinal of a leaf within its tree; -1 elsewhere.
+    """
+
+    feature: Array
+    threshold: Array
+    left: Array
+    right: Array
+    default_left: Array
+    leaf: Array
+
+
 @runtime_checkable
 class ExposesTrees(Protocol):
     """Shows its trees, so that every threshold can be visited.
 
-    `split_points` gives, per tree feature in order, the sorted float32 thresholds;
-    `leaves` gives [row, tree] leaf ordinals of a float32 [row, feature] matrix.
+    `tree_features` names the columns of the matrix that the trees read, as checkpoints or
+    without their `features.`; `split_points` gives, per column in order, the sorted float32
+    thresholds; `leaves` gives [row, tree] leaf ordinals of a float32 [row, feature] matrix
+    with the code that `score` runs; `tree_structure` gives the trees in the order of its
+    columns, read from what that code evaluates.
     """
 
     def tree_features(self) -> tuple[str, ...]: ...
@@ -80,6 +103,8 @@ class ExposesTrees(Protocol):
     def split_points(self) -> tuple[Array, ...]: ...
 
     def leaves(self, features: Array) -> Array: ...
+
+    def tree_structure(self) -> tuple[TreeStructure, ...]: ...
 
 
 @runtime_checkable

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
-from replay.capabilities import Fault
+from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
-from replay.engine import travel, wire
+from replay.engine import travel, tree_calls, wire
 from replay.engine.child import Child, Usage
 from replay.engine.pieces import (
     bytes_per_request,
@@ -39,6 +39,7 @@ class _Introduction:
     checkpoints: CheckpointGraph
     identity: StackIdentity
     faults: tuple[Fault, ...]
+    exposes_trees: bool
 
 
 class StackProcess:
@@ -71,6 +72,7 @@ class StackProcess:
         self._past = Usage()
         self._closed = False
         self._lock = threading.Lock()
+        self._shown_trees: tree_calls.ShownTrees | None = None
         self._child = self._start()
         try:
             self._introduction = self._open()
@@ -103,6 +105,39 @@ class StackProcess:
     def faults(self) -> tuple[Fault, ...]:
         """The real faults the stack can put into itself; none when it can not."""
         return self._introduction.faults
+
+    @property
+    def exposes_trees(self) -> bool:
+        """Whether the stack has the `ExposesTrees` capability; the calls below ask for it."""
+        return self._introduction.exposes_trees
+
+    def tree_features(self) -> tuple[str, ...]:
+        """As `ExposesTrees.tree_features`."""
+        return self._trees().features
+
+    def split_points(self) -> tuple[Array, ...]:
+        """As `ExposesTrees.split_points`."""
+        return self._trees().split_points
+
+    def tree_structure(self) -> tuple[TreeStructure, ...]:
+        """As `ExposesTrees.tree_structure`."""
+        return self._trees().structure
+
+    def leaves(self, features: Array) -> Array:
+        """As `ExposesTrees.leaves`, in the process.
+
+        Raises:
+            StackError: The stack shows no trees, or refuses the matrix.
+            StackRaisedError, WorkerCrashedError, WorkerHungError: As for `score`.
+        """
+        count = len(features)
+        answer = self._child_answer(
+            tree_calls.question(features), doing=f"finding the leaves of {count} rows"
+        )
+        try:
+            return wire.arrays_from_memory(answer.descriptors[0], answer.header["values"])["leaves"]
+        finally:
+            wire.close_all(answer.descriptors)
 
     def usage(self) -> Usage:
         """What its processes have used, as of the last answer."""
@@ -217,6 +252,7 @@ class StackProcess:
                 checkpoints=travel.graph_from_json(answer["checkpoints"], stack=self.name),
                 identity=travel.identity_from_json(answer["identity"]),
                 faults=travel.faults_from_json(answer["faults"]),
+                exposes_trees=answer["exposes_trees"],
             )
         except BaseException:
             self._child.kill()
@@ -245,6 +281,25 @@ class StackProcess:
             return wire.arrays_from_memory(answer.descriptors[0], answer.header["values"])
         finally:
             wire.close_all(answer.descriptors)
+
+    def _trees(self) -> tree_calls.ShownTrees:
+        """What the stack shows of its trees, asked for once."""
+        if self._shown_trees is None:
+            answer = self._child_answer(Message(header={"do": "trees"}), doing="showing its trees")
+            try:
+                self._shown_trees = tree_calls.shown_from(answer)
+            finally:
+                wire.close_all(answer.descriptors)
+        return self._shown_trees
+
+    def _child_answer(self, question: Message, *, doing: str) -> Message:
+        """An answer whose descriptors the caller closes."""
+        with self._lock:
+            answer = self._child.ask(question, doing=doing, timeout_s=self.timeout_s)
+        if "error" in answer.header:
+            wire.close_all(answer.descriptors)
+            self._raise_error(answer.header)
+        return answer
 
     def _ask(self, question: Message, *, doing: str, timeout_s: float) -> Mapping[str, Any]:
         answer = self._child.ask(question, doing=doing, timeout_s=timeout_s)

@@ -16,13 +16,13 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from replay.capabilities import Plants
-from replay.engine import travel, wire
+from replay.capabilities import ExposesTrees, Plants
+from replay.engine import travel, tree_calls, wire
 from replay.engine.wire import Message
 from replay.errors import StackError
 from replay.registry import open_stack, spec_from_json
@@ -88,7 +88,7 @@ def _serve(channel: socket.socket) -> None:
                 reply = Message(header=_introduction(stack))
             else:
                 assert stack is not None, "a stack is opened first"
-                reply = _score(stack, message)
+                reply = _ANSWERS[message.header["do"]](stack, message)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # every failure of a stack is an answer
             reply = Message(header={"error": travel.json_from_error(error)})
         finally:
@@ -108,6 +108,7 @@ def _introduction(stack: Stack) -> dict[str, Any]:
         "checkpoints": travel.json_from_graph(stack.checkpoints),
         "identity": identity,
         "faults": travel.json_from_faults(stack.faults() if isinstance(stack, Plants) else ()),
+        "exposes_trees": isinstance(stack, ExposesTrees),
     }
 
 
@@ -145,6 +146,13 @@ def _check(trace: Trace, stack: Stack, batch: RequestBatch, capture: list[str]) 
                 where=where,
                 fix="declare and record a plain numeric dtype",
             )
+
+
+_ANSWERS: Mapping[str, Callable[[Stack, Message], Message]] = {
+    "score": _score,
+    "trees": lambda stack, _: tree_calls.show(stack),
+    "leaves": tree_calls.leaves,
+}
 
 
 if __name__ == "__main__":

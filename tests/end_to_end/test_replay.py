@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonschema
@@ -119,14 +123,18 @@ def test_the_same_replay_gives_the_same_report(workplace: Workplace) -> None:
     assert first.verdict["report_digest"] == uncached.verdict["report_digest"]
 
 
-def test_ray_gives_the_report_of_the_local_run(workplace: Workplace) -> None:
+def test_a_ray_cluster_of_two_nodes_gives_the_report_of_the_local_run(workplace: Workplace) -> None:
     pytest.importorskip("ray", reason="needs the [ray] extra")
-    plant = ("--plant", "hash_seed:features.title")
+    plant = ("--plant", "hash_seed:features.title", "--no-cache")
 
     local = workplace.replay("cpp", *plant)
-    ray = workplace.replay("cpp", *plant, "--engine", "ray", "--workers", 2)
+    with two_nodes() as address:
+        ray = workplace.replay(
+            "cpp", *plant, "--engine", "ray", "--workers", 2, RAY_ADDRESS=address
+        )
 
-    assert (ray.code, ray.causes) == (1, ["features.title"])
+    assert (ray.code, ray.causes) == (1, ["features.title"]), ray.err
+    assert ray.verdict["run"]["engine"] == "ray"
     assert ray.verdict["report_digest"] == local.verdict["report_digest"]
 
 
@@ -160,13 +168,43 @@ def test_a_team_s_own_two_stacks_are_compared(tmp_path: Path) -> None:
     assert (ran.code, ran.causes) == (1, ["features.age_days"])
 
 
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+for _ in range(2):
+    cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+print(cluster.address, flush=True)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+
+
+@contextmanager
+def two_nodes() -> Iterator[str]:
+    """The address of a Ray cluster with a head that does no work and two nodes that do."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as cluster:
+        assert cluster.stdout is not None
+        try:
+            yield next(
+                line for line in cluster.stdout if re.fullmatch(r"[\d.]+:\d+\n", line)
+            ).strip()
+        finally:
+            cluster.communicate("\n")
+
+
 @pytest.fixture
 def mutated(tmp_path: Path) -> Callable[..., Path]:
     """A copy of a package in which lines of the source are changed."""
 
     def mutate(package: str, *changes: tuple[str, str, str]) -> Path:
-        import shutil
-
         shutil.copytree(
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -198,6 +236,55 @@ def test_three_mistakes_in_the_port_s_code_are_named_in_one_run(
     assert set(ran.causes) == {
         "features.weekday_tokyo", "features.user_ctr", "features.ad_ctr", "logit",
     }  # fmt: skip
+
+
+def test_three_mistakes_in_the_scorer_s_code_are_named_in_one_run(
+    workplace: Workplace, mutated: Callable[..., Path]
+) -> None:
+    """Compiled anew, with three lines of C++ changed."""
+    code = mutated(
+        "cpp_serving",
+        ("src/features.cc", "x >= 0.0 ? std::log1p(x)", "x >= 0.0 ? std::log2(1.0 + x)"),
+        (
+            "src/features.cc",
+            "c = static_cast<char>(c - 'A' + 'a')",
+            "c = static_cast<char>(c - 'A' + 'b')",
+        ),
+        (
+            "src/features.cc",
+            "history_at_.Int64(end - 1)",
+            "history_at_.Int64(records_->StepBegin(request))",
+        ),
+    )
+    _compile(code)
+
+    ran = workplace.replay("cpp", code_from=code)
+
+    assert ran.code == 1
+    assert set(ran.causes) == {
+        "features.user_age_days", "features.user_impressions", "features.ad_impressions",
+        "features.ad_clicks", "features.history_age", "features.country", "features.title",
+    }  # fmt: skip
+
+
+def _compile(code: Path) -> None:
+    """Build the extension of a copied cpp_serving into it."""
+    import pybind11
+
+    shutil.copy(ROOT / "CMakeLists.txt", code)
+    cmake = Path(sys.executable).with_name("cmake")
+    if not cmake.exists():
+        pytest.skip("cmake is not installed beside this Python")
+    for extension in (code / "cpp_serving").glob("_core*.so"):
+        extension.unlink()
+    configure = [
+        f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={code / 'cpp_serving'}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+    ]
+    build = str(code / "build")
+    for step in (["-S", str(code), "-B", build, *configure], ["--build", build, "--parallel", "2"]):
+        subprocess.run([str(cmake), *step], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_three_mistakes_in_the_legacy_code_are_named_in_one_run(

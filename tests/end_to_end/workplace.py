@@ -39,29 +39,36 @@ class Workplace:
 
     folder: Path
 
-    def run(
-        self, module: str, *arguments: object, code_from: Path = ROOT, timeout: int = 240
-    ) -> Ran:
+    def run(self, module: str, *arguments: object, code_from: Path = ROOT, **variables: str) -> Ran:
         """Run `python -m module` in the folder, with the packages of a checkout."""
-        environment = os.environ | {"PYTHONPATH": f"{code_from}{os.pathsep}{ROOT}", "NO_COLOR": "1"}
+        environment = (
+            os.environ
+            | {"PYTHONPATH": f"{code_from}{os.pathsep}{ROOT}", "NO_COLOR": "1"}
+            | variables
+        )
         done = subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             cwd=self.folder,
             env=environment,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=280,  # below pytest's own limit, so that the output is seen
             check=False,
         )
         return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 
     def replay(
-        self, challenger: str, *more: object, code_from: Path = ROOT, date: str = DAY
+        self,
+        challenger: str,
+        *more: object,
+        code_from: Path = ROOT,
+        date: str = DAY,
+        **variables: str,
     ) -> Ran:
         """Replay a day, legacy against a challenger."""
         return self.run(
             "parity", "replay", "--date", date, "--reference", "legacy", "--challenger", challenger,
-            "--format", "json", *more, code_from=code_from,
+            "--format", "json", *more, code_from=code_from, **variables,
         )  # fmt: skip
 
     def runs(self) -> set[str]:
