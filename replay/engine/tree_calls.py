@@ -48,8 +48,14 @@ def show(stack: Stack) -> Message:
         StackError: It shows none, or arrays that are no trees' arrays.
     """
     trees = _exposing(stack)
-    points = trees.split_points()
+    names, points = trees.tree_features(), trees.split_points()
     structure = trees.tree_structure()
+    if len(points) != len(names):
+        raise StackError(
+            f"split_points() speaks of {len(points)} columns, tree_features() of {len(names)}.",
+            where=f"stack {stack.name!r}",
+            fix="give the thresholds of each column, none where nothing splits on it",
+        )
     arrays: dict[str, Array] = {
         f"points.{place}": np.asarray(own, np.float32) for place, own in enumerate(points)
     }
@@ -60,7 +66,7 @@ def show(stack: Stack) -> Message:
         arrays[name] = joined.astype(dtype)
     descriptor, layout = wire.memory_from_arrays(arrays)
     header = {
-        "features": list(trees.tree_features()),
+        "features": list(names),
         "sizes": [len(tree.leaf) for tree in structure],
         "values": layout,
     }

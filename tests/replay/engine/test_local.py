@@ -168,8 +168,10 @@ def test_a_killed_run_resumes_and_counts_each_request_once(tmp_path: Path) -> No
 
 
 STUCK = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from replay.engine.journal import Journal
 from replay.engine.local import run_shards
 from tests.replay.engine.requests import toy_spec
