@@ -9,12 +9,9 @@ its children, sampled ten times a second. The profile runs the same steps in one
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -26,6 +23,10 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+from replay.threads import fix_threads
+
+fix_threads()  # before anything below loads numpy
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -61,7 +62,9 @@ def whole_replay(day: str, challenger: str) -> dict[str, Any]:
             "--challenger", challenger, "--no-cache", "--out", out, "--format", "json",
         ]  # fmt: skip
         started = time.monotonic()
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as replay:
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as replay:
             peak = PeakMemory(replay.pid)
             output, _ = replay.communicate()
             peak.stop()
