@@ -23,6 +23,7 @@ class Tensor:
             discrete values.
         after: The tensors it is computed from, nearest upstream.
         inputs: The model's inputs it is computed from with no tensor between.
+        terms: Values added up in one sum on the way from what it is computed from; 1 for none.
         returned: Returned by the model; nothing is computed from it.
     """
 
@@ -32,6 +33,7 @@ class Tensor:
     unit: float
     after: tuple[str, ...]
     inputs: tuple[str, ...]
+    terms: int = 1
     returned: bool = False
 
     @property

@@ -1,0 +1,254 @@
+"""A PyTorch module as a program: forward hooks record what submodules give, and replace it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from replay.adapters.program import Tensor, checkpoint_name, row_axis
+from replay.adapters.torch_trace import (
+    Site,
+    TorchTrace,
+    leaves_of,
+    plain_kernels,
+    site_key,
+    trace_module,
+)
+from replay.errors import StackError
+from replay.trace import EMPTY, Array
+
+# Two numbers of rows: an axis that follows both holds the rows. Small, since it is shapes that
+# are looked at; unlike the usual sizes of layers, and unequal.
+TRACED_ROWS = (7, 5)
+_RECORDED_AS = {
+    torch.float16: "float16",
+    torch.bfloat16: "float32",  # numpy has no bfloat16; float32 holds every one of its values
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.bool: "bool",
+    torch.uint8: "uint8",
+    torch.int8: "int8",
+    torch.int16: "int16",
+    torch.int32: "int32",
+    torch.int64: "int64",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a checkpoint's tensor is found: the site, and the axis of its rows."""
+
+    name: str
+    site: Site
+    axis: int
+
+
+class TorchProgram:
+    """A module in evaluation mode, traced once; see `replay.adapters.program.Program`.
+
+    Args:
+        module: Any module whose forward takes the inputs by name.
+        inputs: Some rows of every input, to trace it with.
+        device: Where it runs.
+    """
+
+    def __init__(
+        self, module: nn.Module, inputs: Mapping[str, Array], *, device: str = "cpu"
+    ) -> None:
+        self.module = module.eval().to(device)
+        self.device = device
+        rows = len(next(iter(inputs.values())))
+        sizes = tuple(min(rows, size) for size in TRACED_ROWS)
+        sizes = sizes if sizes[0] != sizes[1] else (sizes[0], sizes[0] - 1)
+        self._places, self.tensors, self.skipped = _read(
+            [self._traced({name: array[:size] for name, array in inputs.items()}) for size in sizes],
+            sizes,
+        )
+        self._by_path: dict[str, dict[str, _Place]] = {}
+        for place in self._places.values():
+            self._by_path.setdefault(place.site.path, {})[place.site.key] = place
+
+    def run(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        record: Collection[str],
+        given: Mapping[str, Array] = EMPTY,
+        noise: Mapping[str, Array] = EMPTY,
+    ) -> dict[str, Array]:
+        """Run all rows once, recording and replacing what the named sites give.
+
+        Raises:
+            StackError: A site that was there in the example was not reached.
+        """
+        touched = {*record, *given, *noise}
+        produced: dict[str, Array] = {}
+
+        def changed(place: _Place, tensor: torch.Tensor) -> torch.Tensor:
+            name = place.name
+            if name in record:
+                produced[name] = _recorded(tensor, place)
+            if name in given:
+                # As it was laid out: the last bits of what reads it may depend on that.
+                return torch.empty_like(tensor).copy_(_placed(given[name], place))
+            if name in noise:
+                return tensor + _placed(noise[name], place).to(tensor)
+            return tensor
+
+        with torch.no_grad(), plain_kernels(), self._hooks(touched, changed):
+            returned = self.module(**self._tensors(inputs))
+        for leaf, (_, tensor) in enumerate(leaves_of(returned)):
+            at = self._by_path.get("", {}).get(site_key("", 0, leaf))
+            if at is not None and at.name in record:
+                produced[at.name] = _recorded(tensor, at)
+        missing = [name for name in record if name not in produced]
+        if missing:
+            raise StackError(
+                f"{missing[0]!r} gave nothing for this batch, though it did for the example.",
+                where=f"{len(missing)} of {len(record)} recorded tensors",
+                fix="a module that only some batches call can not be a checkpoint: call it always, "
+                "or leave it out with the option 'left_out'",
+            )
+        return produced
+
+    def run_bare(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """What the model returns without a hook, by whatever kernels it takes then."""
+        with torch.no_grad():
+            leaves = leaves_of(self.module(**self._tensors(inputs)))
+        return {
+            place.name: _recorded(leaves[place.site.leaf][1], place)
+            for place in self._by_path.get("", {}).values()
+        }
+
+    def _traced(self, inputs: Mapping[str, Array]) -> TorchTrace:
+        return trace_module(self.module, self._tensors(inputs))
+
+    def _tensors(self, inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+        # A copy: an array may be read-only, and a model may write to its arguments.
+        return {
+            name: torch.from_numpy(np.array(array)).to(self.device)
+            for name, array in inputs.items()
+        }
+
+    @contextmanager
+    def _hooks(self, names: Collection[str], changed: Any) -> Iterator[None]:
+        paths = {
+            path
+            for path, places in self._by_path.items()
+            if path and any(place.name in names for place in places.values())
+        }
+        with ExitStack() as hooks:
+            for path in paths:
+                hook = _hook(path, self._by_path[path], changed)
+                handle = self.module.get_submodule(path).register_forward_hook(hook)
+                hooks.callback(handle.remove)
+            yield
+
+
+def _hook(path: str, places: Mapping[str, _Place], changed: Any) -> Any:
+    calls = 0
+
+    def hook(_: nn.Module, __: Any, output: Any) -> Any:
+        nonlocal calls
+        leaves, spec = pytree.tree_flatten(output)
+        replaced = False
+        for leaf, tensor in enumerate(leaves):
+            place = places.get(site_key(path, calls, leaf))
+            if place is not None and isinstance(tensor, torch.Tensor):
+                leaves[leaf] = changed(place, tensor)
+                replaced |= leaves[leaf] is not tensor
+        calls += 1
+        return pytree.tree_unflatten(leaves, spec) if replaced else output
+
+    return hook
+
+
+def _recorded(tensor: torch.Tensor, place: _Place) -> Array:
+    plain = tensor.detach().movedim(place.axis, 0).to("cpu")
+    if plain.dtype == torch.bfloat16:
+        plain = plain.float()
+    return np.array(plain.numpy(), order="C", copy=True)
+
+
+def _placed(values: Array, place: _Place) -> torch.Tensor:
+    return torch.from_numpy(np.array(values)).movedim(0, place.axis)
+
+
+def _read(
+    traces: list[TorchTrace], rows: tuple[int, ...]
+) -> tuple[dict[str, _Place], tuple[Tensor, ...], dict[str, str]]:
+    """Which sites are checkpoints, by what, and what they are computed from."""
+    skipped = {checkpoint_name(path): reason for path, reason in traces[0].silent.items()}
+    shapes = [{site.key: site.shape for site in trace.sites} for trace in traces]
+    axes: dict[str, int] = {}
+    for site in traces[0].sites:
+        if site.dtype not in _RECORDED_AS:
+            found: int | str = f"its dtype is {site.dtype}"
+        elif any(site.key not in known for known in shapes):
+            found = "only some batches reach it"
+        else:
+            found = row_axis([known[site.key] for known in shapes], rows)
+        if isinstance(found, int):
+            axes[site.key] = found
+        else:
+            skipped[_name(site, alone=False)] = found
+    kept = [site for site in traces[0].sites if site.key in axes]
+    origins = _resolved(traces[0].sites, axes)
+    calls: dict[tuple[str, int], int] = {}
+    for site in kept:
+        calls[site.path, site.call] = calls.get((site.path, site.call), 0) + 1
+    names = {site.key: _name(site, alone=calls[site.path, site.call] == 1) for site in kept}
+    places = {
+        names[site.key]: _Place(name=names[site.key], site=site, axis=axes[site.key])
+        for site in kept
+    }
+    order = {site.key: place for place, site in enumerate(traces[0].sites)}
+    tensors = [
+        Tensor(
+            name=names[site.key],
+            shape=tuple(n for axis, n in enumerate(site.shape) if axis != axes[site.key]),
+            dtype=_RECORDED_AS[site.dtype],
+            unit=float(torch.finfo(site.dtype).eps / 2) if site.dtype.is_floating_point else 0.0,
+            after=tuple(
+                names[key]
+                for key in sorted(
+                    (key for key in origins[site.key] if key in names),
+                    key=order.__getitem__,
+                    reverse=True,
+                )
+            ),
+            inputs=tuple(
+                sorted(key[6:] for key in origins[site.key] if key.startswith("input "))
+            ),
+            terms=site.terms,
+            returned=not site.path,
+        )
+        for site in kept
+    ]
+    return places, tuple(tensors), skipped
+
+
+def _resolved(sites: tuple[Site, ...], kept: Mapping[str, int]) -> dict[str, frozenset[str]]:
+    """Origins among what is kept: through a site that is not, to what it comes from."""
+    resolved: dict[str, frozenset[str]] = {}
+    for site in sites:
+        found: set[str] = set()
+        for key in site.origins:
+            found |= {key} if key in kept or key.startswith("input ") else resolved[key]
+        resolved[site.key] = frozenset(found)
+    return resolved
+
+
+def _name(site: Site, *, alone: bool) -> str:
+    """`path`, of later calls `path:1`; of several tensors `path.0`; `return` for the model's own."""
+    base = checkpoint_name(site.path) if site.path else "return"
+    base = f"{base}:{site.call}" if site.call else base
+    label = "" if alone and site.path else site.label
+    return f"{base}.{label}" if label else base
