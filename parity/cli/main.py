@@ -22,6 +22,10 @@ COMMANDS = {
         "Replay a logged day through two stacks and name where they part.",
     ),
     "gate": ("parity.cli.gate:gate", "May this artifact ship, on the evidence of a run?"),
+    "prove": (
+        "parity.cli.prove:prove",
+        "Prove two sides' trees equal on every input, or find one that tells them apart.",
+    ),
     "logs": ("parity.cli.logs:logs", "Import logged days."),
     "stacks": ("parity.cli.stacks:stacks", "List the stacks that can be replayed."),
     "conform": ("parity.cli.conform:conform", "Does a stack keep the contract of a stack?"),

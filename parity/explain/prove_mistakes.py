@@ -26,7 +26,9 @@ def _inclusive(values: Floats, thresholds: Floats, default_left: Bools) -> Bools
 
 
 def _decimals(values: Floats, thresholds: Floats, default_left: Bools) -> Bools:
-    spelled = np.asarray([float(str(threshold)) for threshold in thresholds], np.float64)
+    # A file spells a float32 with the fewest digits that give it back, as str does.
+    distinct, which = np.unique(thresholds, return_inverse=True)
+    spelled = np.asarray([float(str(threshold)) for threshold in distinct], np.float64)[which]
     return np.where(np.isnan(values), default_left, values.astype(np.float64) < spelled)
 
 

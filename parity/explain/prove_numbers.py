@@ -36,6 +36,21 @@ class Range(NamedTuple):
             return MISSING
         return min(max(place, self.low), self.high)
 
+    def inside(self) -> int:
+        """A number away from both ends where there is room, 0 if it can be; else MISSING."""
+        if self.low > self.high:
+            return MISSING
+        if self.low < 0 < self.high:
+            return 0
+        low, high = (float(value) for value in values_of(np.asarray(self[:2], np.int64)))
+        if self.high == INFINITY:
+            middle = low + max(1.0, abs(low))
+        elif self.low == -INFINITY:
+            middle = high - max(1.0, abs(high))
+        else:
+            middle = (low + high) / 2
+        return self.nearest(int(places_of(_nearest_float32(middle))[0]))
+
     def split(self, place: int, *, default_left: bool) -> tuple[Range, Range]:
         """What goes left at `x < threshold`, and what goes right."""
         return (
@@ -58,3 +73,8 @@ def values_of(places: NDArray[np.int64]) -> NDArray[np.float32]:
     bits = np.where(places >= 0, places, _SIGN - places)
     bits = np.where(places == MINUS_ZERO, _SIGN, bits)
     return bits.astype(np.uint32).view(np.float32)
+
+
+def _nearest_float32(value: float) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # beyond the largest number there is infinity
+        return np.asarray([value], np.float64).astype(np.float32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from parity.explain.prove_numbers import ANYTHING, INFINITY, MINUS_ZERO, MISSING, Range
 from parity.explain.prove_trees import NO_LEAF, Box, DeclaredTree
 
-ON, BELOW, ABOVE, ABSENT, SENTINEL, CELL = range(6)
+ON, BELOW, ABOVE, ABSENT, SENTINEL, CELL, WHOLE = range(7)
 KINDS = (
     "on a threshold",
     "below a threshold",
@@ -19,12 +19,12 @@ KINDS = (
     "missing",
     "a number that code may treat apart",
     "in a cell where the trees differ",
+    "of a tree without splits",
 )
 # Numbers that code has been seen to take for something else: a missing value, an overflow. As
-# places: infinities and the largest finite numbers, both zeros, the smallest denormals, -1, -999.
+# places: infinities and the largest finite numbers, both zeros, -1, -999.
 _SENTINELS = (
-    INFINITY, -INFINITY, INFINITY - 1, 1 - INFINITY, 0, MINUS_ZERO, 1, -1,
-    -0x3F800000, -0x4479C000,
+    INFINITY, -INFINITY, INFINITY - 1, 1 - INFINITY, 0, MINUS_ZERO, -0x3F800000, -0x4479C000,
 )  # fmt: skip
 
 
@@ -63,12 +63,15 @@ class Sentinels:
 def points_of(tree: DeclaredTree, *, num_features: int, sentinels: Sentinels) -> Points:
     """Every input that the tree's own proof needs, at most five a split, and its sentinels.
 
-    A point reaches its split by every feature's range on the way there; a feature that the
-    way does not ask for is 0. Where the way leaves only one side of a threshold, the number
+    A point reaches its split with every feature within the range that the way there leaves it,
+    and a feature that the way does not ask for is 0. Where the way leaves only one side of a threshold, the number
     nearest to it stands for the other side's.
     """
     rows: list[NDArray[np.int64]] = []
     kinds: list[int] = []
+    if tree.leaf[0] != NO_LEAF:
+        rows.append(row_in({}, num_features))
+        kinds.append(WHOLE)
     front: list[tuple[int, Box]] = [(0, {})]
     while front:
         node, box = front.pop()
@@ -84,17 +87,14 @@ def points_of(tree: DeclaredTree, *, num_features: int, sentinels: Sentinels) ->
             rows.append(row)
             kinds.append(kind)
         front.extend(reversed(list(tree.split(node, box))))
-    return Points(
-        places=np.stack(rows) if rows else np.zeros((0, num_features), np.int64),
-        kinds=np.asarray(kinds, np.int8),
-    )
+    return Points(places=np.stack(rows), kinds=np.asarray(kinds, np.int8))
 
 
 def row_in(box: Box, num_features: int) -> NDArray[np.int64]:
-    """[feature], an input in the box, each feature as near to 0 as it can be."""
+    """[feature], an input in the box, away from the thresholds that bound it; 0 is any."""
     row = np.zeros(num_features, np.int64)
     for feature, within in box.items():
-        row[feature] = within.nearest(0)
+        row[feature] = within.inside()
     return row
 
 

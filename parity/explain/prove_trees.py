@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +79,28 @@ class DeclaredTree:
         found: NDArray[np.int32] = tree.leaf[node]
         return found
 
+    @property
+    def repeats_a_leaf(self) -> bool:
+        """Whether one leaf stands in several places, as after a split was moved up."""
+        leaves = [leaf for leaf in self.leaf if leaf != NO_LEAF]
+        return len(set(leaves)) != len(leaves)
+
     def parting(self, one: int, other: int) -> int | None:
-        """The node at which the ways to two leaves part; None where a leaf is not of this tree."""
-        if not {one, other} <= set(self.leaf) or NO_LEAF in (one, other):
-            return None
-        above = set(self._way(self.leaf.index(one)))
-        return next(node for node in self._way(self.leaf.index(other)) if node in above)
+        """The node at which the ways to two leaves part, the deepest where there are several.
+
+        None where a leaf is not of this tree.
+        """
+        places = [
+            [node for node, leaf in enumerate(self.leaf) if leaf == wanted != NO_LEAF]
+            for wanted in (one, other)
+        ]
+        ways = [[list(self._way(node))[::-1] for node in nodes] for nodes in places]
+        shared = [
+            list(takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+            for first in ways[0]
+            for second in ways[1]
+        ]
+        return max(shared, key=len)[-1][0] if shared else None
 
     def _way(self, node: int) -> Iterator[int]:
         """The node and all above it, from below."""
@@ -127,9 +144,8 @@ def _tree(tree: TreeStructure, columns: Sequence[int], *, where: str) -> Declare
         raise _bad(f"a split reads a column that is none of its {len(columns)}", where)
     if np.isnan(tree.threshold[inner]).any():
         raise _bad("a threshold is NaN, which sends every number right", where)
-    ordinals = tree.leaf[is_leaf]
-    if (ordinals < 0).any() or len(np.unique(ordinals)) != len(ordinals):
-        raise _bad("two leaves have one ordinal, or one has none", where)
+    if (tree.leaf[is_leaf] < 0).any():
+        raise _bad("a leaf has a negative ordinal", where)
     feature = np.full(len(is_leaf), -1, np.int32)
     feature[inner] = np.asarray(columns, np.int32)[used]
     threshold = np.where(is_leaf, np.float32(0), tree.threshold).astype(np.float32)
@@ -174,5 +190,7 @@ def _parents(tree: TreeStructure, is_leaf: NDArray[np.bool_], where: str) -> lis
 
 def _bad(what: str, where: str) -> StackError:
     return StackError(
-        f"it is no tree: {what}.", where=where, fix="give the arrays of replay.TreeStructure"
+        f"it is no tree: {what}.",
+        where=where,
+        fix="give the arrays of replay.capabilities.TreeStructure",
     )
