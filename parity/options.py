@@ -66,6 +66,7 @@ class ReplayOptions:
         cache: Folder of kept reference traces; None keeps and uses none.
         plants: Known bugs to put into the challenger, in this order.
         sample: Share of requests, by request hash.
+        strict: A row that is not valid ends the replay, in place of being rejected and counted.
         engine: What runs the shards.
         workers: Lanes, each with one process a stack.
         canary: Whether a canary is planted on the probe's sample.
@@ -84,6 +85,7 @@ class ReplayOptions:
     cache: Path | None
     plants: tuple[PlantOption, ...] = ()
     sample: float = 1.0
+    strict: bool = False
     engine: EngineName = "local"
     workers: int = 1
     canary: bool = True

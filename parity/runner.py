@@ -98,7 +98,10 @@ def _screened(ready: Opened, journal: Journal, run_dir: Path) -> ShardResult:
 def _shards(ready: Opened, journal: Journal) -> Iterator[tuple[Shard, bytes]]:
     options = ready.options
     work: Callable[..., bytes] = ScreenShard(
-        alignment=ready.alignment, plan=ready.plan, sample=options.sample
+        alignment=ready.alignment,
+        plan=ready.plan,
+        sample=options.sample,
+        strict=options.strict,
     )
     spec = ready.lanes
     if options.engine == "ray":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from parity.compare.request_hash import is_sampled, request_hashes
 from parity.compare.screen import capture_challenger, capture_reference, screen
 from parity.plan import Plan
 from replay.engine.lane import Lane
+from replay.errors import LogError
 from replay.logs.parquet import Shard, read_shard
+from replay.logs.schema import Rejection
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,11 +25,13 @@ class ScreenShard:
         alignment: What is compared.
         plan: How much is kept.
         sample: Share of the requests, by request hash.
+        strict: A row that is not valid is an error.
     """
 
     alignment: Alignment
     plan: Plan
     sample: float
+    strict: bool = False
 
     def __call__(self, lane: Lane, shard: Shard) -> bytes:
         """The shard's `ShardResult`, as bytes.
@@ -35,6 +40,8 @@ class ScreenShard:
             ToolkitError: The shard can not be read, or a stack fails nearly everything.
         """
         rows = read_shard(shard)
+        if self.strict and rows.rejections:
+            _refuse(rows.rejections[0])
         chosen = rows.batch
         if self.sample < 1.0:
             hashes = request_hashes(rows.batch.keys.request_ids)
@@ -57,3 +64,12 @@ class ScreenShard:
             rejections=rows.rejections,
             failures=both.failures,
         ).to_bytes()
+
+
+def _refuse(row: Rejection) -> NoReturn:
+    raise LogError(
+        f"request {row.request_id!r} is not valid ({row.reason}): {row.detail}",
+        where=row.where,
+        fix="write the day again with that row mended, or replay without --strict: such rows are "
+        "then rejected, counted and shown",
+    )

@@ -54,6 +54,11 @@ def _share(_context: click.Context, _option: click.Parameter, value: float) -> f
     help="Replay a share of the requests, 0 < F <= 1, chosen by request hash.",
 )
 @click.option(
+    "--strict",
+    is_flag=True,
+    help="A row that is not valid ends the replay; else it is rejected, counted and shown.",
+)
+@click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
@@ -80,6 +85,7 @@ def replay(
     format_: str,
     plants: tuple[str, ...],
     sample: float,
+    strict: bool,
     engine: EngineName,
     workers: int | None,
     no_canary: bool,
@@ -109,6 +115,7 @@ def replay(
         cache=None if no_cache else loaded.cache,
         plants=tuple(plant_from_text(text) for text in plants),
         sample=sample,
+        strict=strict,
         engine=engine,
         workers=default_workers() if workers is None else workers,
         canary=not no_canary,

@@ -25,7 +25,7 @@ def commands() -> Iterator[tuple[str, str]]:
                     yield document.name, line.partition("#")[0].strip()
 
 
-@pytest.mark.parametrize(("document", "line"), commands())
+@pytest.mark.parametrize(("document", "line"), list(commands()))
 def test_a_documented_command_can_be_typed(document: str, line: str) -> None:
     """Parsed as click would, with every option known; nothing is run."""
     _, *words = shlex.split(line)

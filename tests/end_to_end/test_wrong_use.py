@@ -148,6 +148,8 @@ def test_a_row_with_a_missing_field_is_rejected_counted_and_shown(own: Workplace
     assert requests["rejected"] == {"missing_field": 1}
     assert requests["read"] == 1100 == requests["compared"] + 1
     assert requests["examples"][0]["request_id"] == table.column("request_id")[7].as_py()
+    strict = own.run("parity", "replay", "--date", DAY, "--reference", "legacy", "--challenger", "cpp", "--strict")  # fmt: skip
+    assert_answered(strict, 4, "logged_at", "row 7")
 
 
 def served_by_the_scorer(own: Workplace, tamper: str | None) -> None:
