@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from pathlib import Path
+
+import pyarrow as pa
 
 from replay.adapters.imported import imported
 from replay.errors import ConfigError, LogError
@@ -15,12 +18,16 @@ from replay.request import RequestBatch
 REQUESTS = 32
 
 
-def example_batch(example: str, *, requests: int = REQUESTS) -> RequestBatch:
+def example_batch(
+    example: str, *, beside: Path | None = None, requests: int = REQUESTS
+) -> RequestBatch:
     """The example that an option names.
 
     Args:
         example: A log (its first day is read), one of its days as `logs/date=2026-01-05`, or
             `package.module:function`, a function that returns a `RequestBatch`.
+        beside: The artifact: a relative path is sought in its folder first, then in the folder
+            that the process was started in.
         requests: At most so many, the first ones.
 
     Raises:
@@ -28,6 +35,8 @@ def example_batch(example: str, *, requests: int = REQUESTS) -> RequestBatch:
         LogError: The log can not be read.
     """
     path = Path(example)
+    if beside is not None and (beside.parent / path).exists():
+        path = beside.parent / path
     if ":" in example and not path.exists():
         batch = imported(example, option="example")()
         if not isinstance(batch, RequestBatch):
@@ -47,6 +56,14 @@ def example_batch(example: str, *, requests: int = REQUESTS) -> RequestBatch:
             fix="name a day with more requests",
         )
     return batch
+
+
+def digest_of_batch(batch: RequestBatch) -> str:
+    """The digest of a batch's values."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.records.schema) as writer:
+        writer.write_batch(batch.records)
+    return f"sha256:{hashlib.sha256(sink.getvalue().to_pybytes()).hexdigest()}"
 
 
 def _first_requests(path: Path) -> RequestBatch:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from replay.checkpoint import Checkpoint, Missing, Rounding
-from replay.errors import ConfigError, StackError
+from replay.errors import ConfigError, StackError, ToolkitError
 from replay.request import RequestBatch
 from replay.trace import Array, BatchKeys
 
@@ -140,10 +140,19 @@ def computed(function: InputFunction, batch: RequestBatch) -> dict[str, Array]:
     """What the user's function gives for a batch.
 
     Raises:
-        StackError: It is no mapping of numeric arrays.
+        StackError: It failed, or gave no mapping of numeric arrays.
     """
-    found = function(batch)
     where = f"{function.__module__}:{getattr(function, '__name__', '?')}"
+    try:
+        found = function(batch)
+    except ToolkitError:
+        raise
+    except Exception as error:
+        raise StackError(
+            f"the inputs function failed: {type(error).__name__}: {error}.",
+            where=where,
+            fix="let it take every valid request: missing values, no history, one candidate",
+        ) from error
     if not isinstance(found, Mapping) or not found:
         raise StackError(
             f"the inputs function returned {type(found).__name__}, not named arrays.",

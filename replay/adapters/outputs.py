@@ -41,16 +41,18 @@ class Outputs:
         """What is read of the model."""
         return tuple(one for one in (self.logit, self.pctr) if one is not None)
 
-    def checkpoints(self, rounding: Mapping[str, Rounding]) -> list[Checkpoint]:
-        """Their declarations, in causal order."""
+    def checkpoints(
+        self, rounding: Mapping[str, Rounding], after: Mapping[str, tuple[str, ...]]
+    ) -> list[Checkpoint]:
+        """Their declarations, in causal order, from each tensor's rounding and parents."""
         found = []
         logit = pctr = None
         if self.logit is not None:
             logit = rounding.get(self.logit.name)
-            found.append(self._read("logit", self.logit, logit, unit="log-odds"))
+            found.append(_read("logit", self.logit, logit, after, unit="log-odds"))
         if self.pctr is not None:
             pctr = rounding.get(self.pctr.name)
-            found.append(self._read("pctr", self.pctr, pctr, unit="1"))
+            found.append(_read("pctr", self.pctr, pctr, after, unit="1"))
         else:
             assert logit is not None, "pctr is read, or made from a real logit"
             pctr = Rounding(ulps=0.5, absolute=logit.absolute / 4 + 2.0**-25, why=_PCTR_WHY)
@@ -69,13 +71,6 @@ class Outputs:
             )
         found.append(_output("rank", "int32", (ranked_by,), exact=True))
         return found
-
-    def _read(
-        self, name: str, tensor: Tensor, rounding: Rounding | None, *, unit: str
-    ) -> Checkpoint:
-        """A tensor the model gives, as an output; its own checkpoint stands before it, if any."""
-        after = tensor.after if tensor.returned else (tensor.name,)
-        return _output(name, tensor.dtype, after, unit=unit, rounding=rounding)
 
     def flat(self, values: Array, keys: BatchKeys) -> Array:
         """[candidate]: an output's values, padding left out.
@@ -168,6 +163,19 @@ def _chosen(option: str, name: str, tensors: Sequence[Tensor], rows: Rows) -> Te
             fix=f"name a tensor of {wanted}; for models over whole requests set batch: request",
         )
     return tensor
+
+
+def _read(
+    name: str,
+    tensor: Tensor,
+    rounding: Rounding | None,
+    after: Mapping[str, tuple[str, ...]],
+    *,
+    unit: str,
+) -> Checkpoint:
+    """A tensor the model gives, as an output; its own checkpoint stands before it, if any."""
+    parents = after[tensor.name] if tensor.returned else (tensor.name,)
+    return _output(name, tensor.dtype, parents, unit=unit, rounding=rounding)
 
 
 def _output(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -76,6 +77,27 @@ class Program(Protocol):
     def run_bare(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """What the model returns when nobody looks inside, as it would be served."""
         ...
+
+    def weights(self) -> dict[str, Array]:
+        """Its parameters and statistics by name."""
+        ...
+
+    def configuration(self) -> dict[str, str]:
+        """What is set rather than learned, as `<checkpoint or module path>.<attribute>`."""
+        ...
+
+
+# Rows that a model is measured on: several values of every feature. Where a row is large, as many
+# as keep all tensors at once below 2^26 values (256 MiB of float32).
+_ROWS = 32
+_VALUES = 2**26
+
+
+def few_rows(program: Program, inputs: Mapping[str, Array], *, copies: int = 1) -> dict[str, Array]:
+    """The first rows of the inputs, as many as may be recorded everywhere, `copies` times each."""
+    values = sum(prod(tensor.shape) for tensor in program.tensors)
+    rows = max(2, min(_ROWS, _VALUES // max(1, copies * values)))
+    return {name: array[:rows] for name, array in inputs.items()}
 
 
 # Names that every stack uses for its outputs, and the prefix of features: a module of the user's

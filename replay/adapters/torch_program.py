@@ -68,7 +68,10 @@ class TorchProgram:
         sizes = tuple(min(rows, size) for size in TRACED_ROWS)
         sizes = sizes if sizes[0] != sizes[1] else (sizes[0], sizes[0] - 1)
         self._places, self.tensors, self.skipped = _read(
-            [self._traced({name: array[:size] for name, array in inputs.items()}) for size in sizes],
+            [
+                self._traced({name: array[:size] for name, array in inputs.items()})
+                for size in sizes
+            ],
             sizes,
         )
         self._by_path: dict[str, dict[str, _Place]] = {}
@@ -113,8 +116,7 @@ class TorchProgram:
             raise StackError(
                 f"{missing[0]!r} gave nothing for this batch, though it did for the example.",
                 where=f"{len(missing)} of {len(record)} recorded tensors",
-                fix="a module that only some batches call can not be a checkpoint: call it always, "
-                "or leave it out with the option 'left_out'",
+                fix="call the same modules for every batch, or take an example that shows both ways",
             )
         return produced
 
@@ -126,6 +128,25 @@ class TorchProgram:
             place.name: _recorded(leaves[place.site.leaf][1], place)
             for place in self._by_path.get("", {}).values()
         }
+
+    def weights(self) -> dict[str, Array]:
+        """Parameters and buffers, as `state_dict` names them."""
+        return {
+            name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
+            for name, tensor in self.module.state_dict().items()
+        }
+
+    def configuration(self) -> dict[str, str]:
+        """Each module's class and its own plain attributes: eps, approximate, padding_idx."""
+        found: dict[str, str] = {}
+        for path, module in self.module.named_modules():
+            found[f"{path}.class".lstrip(".")] = type(module).__name__
+            found |= {
+                f"{path}.{name}".lstrip("."): str(value)
+                for name, value in vars(module).items()
+                if not name.startswith("_") and name != "training" and _is_plain(value)
+            }
+        return found
 
     def _traced(self, inputs: Mapping[str, Array]) -> TorchTrace:
         return trace_module(self.module, self._tensors(inputs))
@@ -150,6 +171,12 @@ class TorchProgram:
                 handle = self.module.get_submodule(path).register_forward_hook(hook)
                 hooks.callback(handle.remove)
             yield
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(one) for one in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _hook(path: str, places: Mapping[str, _Place], changed: Any) -> Any:
@@ -224,9 +251,7 @@ def _read(
                     reverse=True,
                 )
             ),
-            inputs=tuple(
-                sorted(key[6:] for key in origins[site.key] if key.startswith("input "))
-            ),
+            inputs=tuple(sorted(key[6:] for key in origins[site.key] if key.startswith("input "))),
             terms=site.terms,
             returned=not site.path,
         )

@@ -121,11 +121,11 @@ class _Origins:
         self.by_storage[_storage(tensor)] = origins, terms
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[misc]  # torch leaves its base untyped
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Passes origins on through every operation."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.origins = _Origins()
         self.sites: list[Site] = []
         self.silent: dict[str, str] = {}
@@ -163,11 +163,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]  # torch leaves its base 
     @contextmanager
     def modules(self, module: nn.Module) -> Iterator[None]:
         """While inside, every submodule's outputs become sites."""
-        handles = [
-            child.register_forward_hook(self._hook(path), with_kwargs=True)
-            for path, child in module.named_modules()
-            if path
-        ]
+        handles = []
+        for path, child in module.named_modules():
+            if path:
+                entered, left = self._hooks(path)
+                handles.append(child.register_forward_pre_hook(entered, with_kwargs=True))
+                handles.append(child.register_forward_hook(left))
         self.silent |= {path: "it is never called" for path, _ in module.named_modules() if path}
         try:
             yield
@@ -181,27 +182,34 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]  # torch leaves its base 
             if isinstance(tensor, Tensor):
                 self._add("", 0, leaf, label, tensor)
 
-    def _hook(self, path: str) -> Any:
-        def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+    def _hooks(self, path: str) -> tuple[Any, Any]:
+        """What runs before and after each call of a module."""
+        arguments: dict[int, int] = {}
+
+        def entered(_: nn.Module, args: Any, kwargs: Any) -> None:
+            leaves = [one for one in pytree.tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+            arguments.clear()
+            arguments.update({id(one): one._version for one in leaves})  # noqa: SLF001  # counts writes in place
+
+        def left(_: nn.Module, __: Any, output: Any) -> Any:
             call = self.calls.get(path, 0)
             self.calls[path] = call + 1
             self.silent.pop(path, None)
             leaves, spec = pytree.tree_flatten(output)
             labels = [label for label, _ in leaves_of(output)]
-            passed = {id(value) for value in pytree.tree_leaves((args, kwargs))}
             if not any(isinstance(one, Tensor) for one in leaves):
                 self.silent[path] = "it gives no tensor"
             for place, tensor in enumerate(leaves):
                 if not isinstance(tensor, Tensor):
                     continue
-                if id(tensor) in passed:
+                if arguments.get(id(tensor)) == tensor._version:  # noqa: SLF001  # as above
                     self.silent[path] = "it passes on what it is given"
                     continue
                 self._add(path, call, place, labels[place], tensor)
                 leaves[place] = self.labelled(tensor, site_key(path, call, place))
             return pytree.tree_unflatten(leaves, spec)
 
-        return hook
+        return entered, left
 
     def _add(self, path: str, call: int, leaf: int, label: str, tensor: Tensor) -> None:
         origins, terms = self.origins.of(tensor)

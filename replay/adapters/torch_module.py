@@ -1,0 +1,208 @@
+"""A user's own PyTorch module as a stack: `open: replay.adapters.torch_module:open_stack`."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import replay
+from replay.adapters.example import digest_of_batch, example_batch
+from replay.adapters.imported import digest_of_source, imported
+from replay.adapters.inputs import Rows
+from replay.adapters.model_stack import Features, ModelStack, assembled, features_of
+from replay.adapters.outputs import choose_outputs
+from replay.adapters.rounding import measure_rounding
+from replay.adapters.torch_program import TorchProgram
+from replay.digests import digest_of_code, digest_of_json, digest_of_path
+from replay.errors import ArtifactError, ConfigError, ToolkitError
+from replay.request import RequestBatch
+from replay.stack import StackIdentity
+from replay.threads import recorded_threads
+from replay.trace import Array
+
+NO_COLUMNS: Mapping[str, Collection[str]] = {}
+
+
+def open_stack(
+    artifact: Path | None = None,
+    *,
+    module: str,
+    inputs: str,
+    example: str,
+    logit: str | None = None,
+    pctr: str | None = None,
+    money: str | None = None,
+    batch: Rows = "candidate",
+    request_inputs: Collection[str] = (),
+    columns: Mapping[str, Collection[str]] = NO_COLUMNS,
+    nan_is_missing: Collection[str] = (),
+    name: str = "torch",
+    device: str = "cpu",
+    threads: int = 1,
+) -> ModelStack:
+    """Build the user's module and make every submodule's output a checkpoint.
+
+    Args:
+        artifact: What the factory loads; None calls the factory without an argument.
+        module: "package.module:factory", which returns an `nn.Module`. It loads safetensors, or
+            pickled weights with `torch.load(..., weights_only=True)`.
+        inputs: "package.module:function", from a `RequestBatch` to named arrays: one per argument
+            of `forward`, one row per candidate.
+        example: A log, one of its days, or "package.module:function": a few requests that
+            the module is traced and its rounding measured with. A path may be relative to the
+            artifact's folder.
+        logit: Which tensor is the log-odds: a module path, or what the module returns ("return",
+            "return.0", "return.click").
+        pctr: Which one is the probability; by default the sigmoid of the logit.
+        money: Path of the bid, such as "candidate.bid_micros", where the rank goes by eCPM.
+        batch: What the module's rows are: "candidate", or "request" for a module that scores all
+            candidates of a request at once, one column each.
+        request_inputs: Inputs with one row per request; the module sees them once a candidate.
+        columns: Input to the names of its columns: each is a feature of its own.
+        nan_is_missing: Real inputs in which NaN means a missing value.
+        name: What reports call the stack.
+        device: Where it runs.
+        threads: torch's own threads; last bits may depend on them.
+
+    Raises:
+        ConfigError: An option does not fit the module.
+        ArtifactError: The factory could not load the artifact.
+        StackError: The inputs function gave no usable arrays, or the module refused them.
+    """
+    torch.set_num_threads(threads)
+    factory, function = imported(module, option="module"), imported(inputs, option="inputs")
+    path = None if artifact is None else Path(artifact)
+    seen = example_batch(example, beside=path)
+    features = features_of(
+        function,
+        seen,
+        rows=batch,
+        request_inputs=request_inputs,
+        columns=columns,
+        nan_is_missing=nan_is_missing,
+    )
+    built = _built(factory, path, where=module)
+    return stack_from_module(
+        built,
+        features=features,
+        example=seen,
+        logit=logit,
+        pctr=pctr,
+        money=money,
+        name=name,
+        device=device,
+        digest=_digest(built, path),
+        code=digest_of_json(
+            [
+                *(
+                    digest_of_code(sys.modules[f"{replay.__name__}.adapters"]),
+                    digest_of_batch(seen),
+                ),
+                *(digest_of_source(factory), digest_of_source(function), module, inputs),
+                *(logit, pctr, money, batch, sorted(request_inputs), sorted(nan_is_missing)),
+                {key: list(names) for key, names in columns.items()},
+            ]
+        ),
+    )
+
+
+def stack_from_module(
+    module: nn.Module,
+    *,
+    features: Features,
+    example: RequestBatch,
+    logit: str | None = None,
+    pctr: str | None = None,
+    money: str | None = None,
+    name: str = "torch",
+    device: str = "cpu",
+    digest: str | None = None,
+    code: str = "",
+) -> ModelStack:
+    """A module that is built already, as a stack; see `open_stack`."""
+    fed = features.inputs(features.produced(example), example.keys)
+    program = _traced(module, fed, device)
+    outputs = choose_outputs(
+        program.tensors, logit=logit, pctr=pctr, money=money, rows=features.rows
+    )
+    packages = ("torch", "numpy", "pyarrow")
+    who = StackIdentity(
+        name=name,
+        digest=digest or _digest(module, None),
+        code=code,
+        versions={package: version(package) for package in packages},
+        device=device,
+        threads=recorded_threads() | {"torch": str(torch.get_num_threads())},
+    )
+    return assembled(
+        name=name,
+        program=program,
+        features=features,
+        outputs=outputs,
+        example=example,
+        who=who,
+        rounding=measure_rounding(program, fed),
+    )
+
+
+def _built(factory: Callable[..., Any], artifact: Path | None, *, where: str) -> nn.Module:
+    if artifact is not None and not artifact.exists():
+        raise ArtifactError(
+            "there is no such file or folder.",
+            where=str(artifact),
+            fix="name the module's weights, or leave the artifact out",
+        )
+    try:
+        module = factory() if artifact is None else factory(artifact)
+    except ToolkitError:
+        raise
+    except Exception as error:
+        raise ArtifactError(
+            f"the module could not be built: {type(error).__name__}: {error}.",
+            where=f"{where}, artifact {artifact}",
+            fix="call the factory by hand; its weights and its code have to fit",
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise ConfigError(
+            f"{where} returned a {type(module).__name__}.",
+            where="the option 'module' of a stack",
+            fix="return a torch.nn.Module",
+        )
+    return module
+
+
+def _traced(module: nn.Module, fed: Mapping[str, Array], device: str) -> TorchProgram:
+    try:
+        return TorchProgram(module, fed, device=device)
+    except ToolkitError:
+        raise
+    except Exception as error:
+        shapes = {name: f"{array.dtype}{list(array.shape)}" for name, array in fed.items()}
+        raise ConfigError(
+            f"the module refused the example's inputs: {type(error).__name__}: {error}.",
+            where=f"{type(module).__name__}.forward, fed {shapes}",
+            fix="let the inputs function return one array per argument of forward, by its name",
+        ) from error
+
+
+def _digest(module: nn.Module, artifact: Path | None) -> str:
+    if artifact is not None:
+        return digest_of_path(artifact)
+    weights = {
+        name: [str(tensor.dtype), list(tensor.shape), _bytes_digest(tensor)]
+        for name, tensor in module.state_dict().items()
+    }
+    return digest_of_json(weights)
+
+
+def _bytes_digest(tensor: torch.Tensor) -> str:
+    raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.sha256(np.asarray(raw).tobytes()).hexdigest()

@@ -1,0 +1,53 @@
+"""The example of docs/adapters.md does what its page says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example alone in a folder, as a reader has it after the first two commands."""
+    root = tmp_path_factory.mktemp("own_models")
+    shutil.copytree(
+        ROOT / "examples" / "own_models",
+        root / "examples" / "own_models",
+        ignore=shutil.ignore_patterns("logs", "runs", "*.onnx", "*.safetensors", "__pycache__"),
+    )
+    run(root, "-m", "parity", "logs", "import", "synthetic", "--out", "examples/own_models/logs",
+        "--days", "1", "--requests", "120", "--candidates", "8")  # fmt: skip
+    run(root, "-m", "examples.own_models.ranker")
+    return root
+
+
+def run(root: Path, *arguments: str) -> int:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=root, env=environment, check=False, timeout=240
+    ).returncode
+
+
+def replayed(root: Path, challenger: str) -> tuple[int, list[str]]:
+    code = run(root, "-m", "parity", "replay", "--config", "examples/own_models/parity.yaml",
+               "--date", "2026-01-05", "--reference", "ours", "--challenger", challenger)  # fmt: skip
+    runs = root / "examples" / "own_models" / "runs"
+    (verdict,) = runs.glob(f"2026-01-05-{challenger}-*/verdict.json")
+    causes = json.loads(verdict.read_text())["causes"]
+    return code, [cause["checkpoint"] for cause in causes]
+
+
+def test_the_export_is_the_same_model(workplace: Path) -> None:
+    assert replayed(workplace, "export") == (0, [])
+
+
+def test_both_mistakes_of_the_serving_side_are_named(workplace: Path) -> None:
+    assert replayed(workplace, "serving") == (1, ["features.past_clicks", "mlp.0"])
