@@ -9,8 +9,9 @@ from parity.compare.counts import SampledRequest
 from parity.compare.sample import choose_sample
 from parity.explain.canary import fly_canary
 from parity.explain.causes import amplified, find_causes, unexplained
-from parity.explain.probe import probe
+from parity.explain.probe import Probe, probe
 from parity.explain.repair import repair, with_shares
+from parity.explain.slices import with_slices
 from parity.judge.report import Canary, Cause
 from parity.opening import Opened
 from parity.shard_result import ShardResult
@@ -31,6 +32,7 @@ class Findings:
         canary: Whether a known bug would have been seen.
         probed: Requests in the sample.
         notes: What a reader should know of it.
+        seen: The probe itself; None where nothing was sampled.
     """
 
     causes: tuple[Cause, ...] = ()
@@ -39,6 +41,7 @@ class Findings:
     canary: Canary = NO_CANARY
     probed: int = 0
     notes: tuple[str, ...] = ()
+    seen: Probe | None = None
 
 
 def find(opened: Opened, result: ShardResult) -> Findings:
@@ -53,9 +56,11 @@ def find(opened: Opened, result: ShardResult) -> Findings:
     challenger = opened.lane.challenger
     seen = probe(opened.lane.reference, challenger, _batch_of(opened.day, sample), opened.alignment)
     repaired = repair(challenger, seen)
+    causes = with_shares(find_causes(seen, result), repaired)
+    causes = with_slices(causes, seen, seed=opened.options.seed)
     near = amplified(seen)
     return Findings(
-        causes=with_shares(find_causes(seen, result), repaired),
+        causes=causes,
         unexplained=unexplained(seen, result),
         remainder=repaired.remainder,
         canary=fly_canary(challenger, seen) if opened.options.canary else NO_CANARY,
@@ -63,6 +68,7 @@ def find(opened: Opened, result: ShardResult) -> Findings:
         notes=(f"near ties: an allowed difference was amplified at {', '.join(near)}",)
         if near
         else (),
+        seen=seen,
     )
 
 

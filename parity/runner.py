@@ -19,6 +19,8 @@ from parity.compare.summary import (
     gap_of,
     request_counts,
 )
+from parity.explain.reproduce_trials import Sides
+from parity.explain.reproduce_write import write_bundles
 from parity.findings import Findings, find
 from parity.judge.metrics.measure import metrics_of
 from parity.judge.report import Metric, Report, Side
@@ -62,7 +64,7 @@ def replay_day(options: ReplayOptions) -> tuple[Report, Verdict, Path]:
         _tell(options, "judge", run_dir)
         report = _report(ready, result, findings)
         verdict = decide(report, ready.policy)
-        usage = _usage(ready)
+        details = _usage(ready) | {"not_reproduced": _reproduced(ready, findings, run_dir)}
     facts = RunFacts(
         run_id=run_dir.name,
         command=options.command,
@@ -74,7 +76,7 @@ def replay_day(options: ReplayOptions) -> tuple[Report, Verdict, Path]:
         devices={"reference": ready.reference.device, "challenger": ready.challenger.device},
         threads=recorded_threads(),
         resumed=resumed,
-        details=usage,
+        details=details,
     )
     _tell(options, "write", run_dir)
     write_run(run_dir, report, verdict, facts)
@@ -224,6 +226,20 @@ def _resumable(run: Path) -> Path:
             fix="name a run directory with a journal",
         )
     return run
+
+
+def _reproduced(ready: Opened, findings: Findings, run_dir: Path) -> dict[str, str]:
+    """Leave a bundle for each cause; the causes that have none, and why."""
+    if findings.seen is None or not findings.causes:
+        return {}
+    sides = Sides(
+        reference=ready.lane.reference,
+        challenger=ready.lane.challenger,
+        reference_spec=ready.lanes.reference,
+        challenger_spec=ready.lanes.challenger,
+    )
+    written = write_bundles(run_dir, findings.seen, sides, ready.plan)
+    return {one.checkpoint: one.note for one in written if one.path is None}
 
 
 def _usage(ready: Opened) -> dict[str, object]:

@@ -22,6 +22,10 @@ COMMANDS = {
         "Replay a logged day through two stacks and name where they part.",
     ),
     "gate": ("parity.cli.gate:gate", "May this artifact ship, on the evidence of a run?"),
+    "reproduce": (
+        "parity.cli.reproduce:reproduce",
+        "Replay a cause's one request: is it still there?",
+    ),
     "prove": (
         "parity.cli.prove:prove",
         "Prove two sides' trees equal on every input, or find one that tells them apart.",

@@ -68,18 +68,22 @@ def conditions(batch: RequestBatch, axis: RowAxis) -> list[Condition]:
     missing, which value it has, and on which side of a cut it lies.
     """
     request_of = batch.keys.request_of(axis)
-    found: dict[bytes, Condition] = {}
+    found: dict[bytes, Condition | None] = {}
     for level, phrase, own in _phrases(batch, axis):
         mask = own[request_of] if level == "request" else own
-        inside, outside = _requests(mask, request_of), _requests(~mask, request_of)
-        if min(inside, outside) >= MIN_REQUESTS:
-            one = Condition(level=level, phrase=phrase, mask=mask)
-            found.setdefault(np.packbits(mask).tobytes(), one)
-    return list(found.values())
+        rows = np.packbits(mask).tobytes()
+        if rows not in found:
+            usable = all(
+                _requests(side, batch, request_of) >= MIN_REQUESTS for side in (mask, ~mask)
+            )
+            found[rows] = Condition(level=level, phrase=phrase, mask=mask) if usable else None
+    return [one for one in found.values() if one is not None]
 
 
-def _requests(mask: Mask, request_of: NDArray[np.int64]) -> int:
-    return len(np.unique(request_of[mask]))
+def _requests(mask: Mask, batch: RequestBatch, request_of: NDArray[np.int64]) -> int:
+    hit = np.zeros(batch.num_requests, dtype=np.bool_)
+    hit[request_of[mask]] = True
+    return int(np.count_nonzero(hit))
 
 
 def _phrases(batch: RequestBatch, axis: RowAxis) -> Iterator[tuple[Level, str, Mask]]:
@@ -146,7 +150,9 @@ def _by_value(field: _Field) -> Iterator[tuple[str, Mask]]:
         return
     pairs = np.unique(field.request_of[known] * size + codes[known])
     requests = np.bincount(pairs % size, minlength=size)
-    shown = {code: _shown(encoded.dictionary[code]) for code in np.flatnonzero(requests >= 3)}
+    shown = {
+        code: _shown(encoded.dictionary[code]) for code in np.flatnonzero(requests >= MIN_REQUESTS)
+    }
     by_count = sorted(shown, key=lambda code: (-requests[code], shown[code]))
     for code in by_count[:MAX_VALUES]:
         mask = codes == code

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.explain.probe import Probe
 from parity.explain.slice_conditions import Condition, conditions
 from parity.explain.slice_tests import p_value
+from parity.judge.report import Cause
 from parity.tolerance import Floats, Mask
 from replay.checkpoint import RowAxis
 from replay.request import RequestBatch
@@ -81,8 +83,27 @@ class _Found:
         return mask if len(self.parts) == 1 else mask & self.parts[1].mask
 
 
+def with_slices(causes: Sequence[Cause], found: Probe, *, seed: int = 0) -> tuple[Cause, ...]:
+    """The causes of a probe, each with the slice of the sample in which it shows more often."""
+    known: dict[RowAxis, list[Condition]] = {}
+    told = []
+    for cause in causes:
+        axis = found.alignment[cause.checkpoint].rows
+        if axis not in known:
+            known[axis] = conditions(found.batch, axis)
+        differs = found.local[cause.checkpoint].differs
+        one = find_slice(differs, axis, found.batch, seed=seed, known=known[axis])
+        told.append(replace(cause, slice=None if one is None else one.text))
+    return tuple(told)
+
+
 def find_slice(
-    differs: Mask, axis: RowAxis, batch: RequestBatch, *, seed: int = 0
+    differs: Mask,
+    axis: RowAxis,
+    batch: RequestBatch,
+    *,
+    seed: int = 0,
+    known: Sequence[Condition] | None = None,
 ) -> Slice | None:
     """The smallest condition under which rows differ more often.
 
@@ -97,6 +118,7 @@ def find_slice(
         axis: What the rows are.
         batch: The sample.
         seed: Draws the halves.
+        known: The sample's conditions along the axis, where several causes share them.
 
     Returns:
         The slice; one without conditions where (nearly) every row differs; None where nothing
@@ -119,7 +141,7 @@ def find_slice(
         )
     searched = _searched_half(differs, request_of, batch, seed)
     rows = _Rows(differs=differs, request_of=request_of, searched=searched[request_of])
-    singles, pairs, tried = _search(conditions(batch, axis), rows)
+    singles, pairs, tried = _search(conditions(batch, axis) if known is None else known, rows)
     carried = [*singles[:CARRIED], *pairs[:1]]
     held: dict[int, list[tuple[float, float, _Found]]] = {1: [], 2: []}
     for one in carried:
@@ -150,9 +172,7 @@ def _searched_half(
     return searched
 
 
-def _search(
-    known: Sequence[Condition], rows: _Rows
-) -> tuple[list[_Found], list[_Found], int]:
+def _search(known: Sequence[Condition], rows: _Rows) -> tuple[list[_Found], list[_Found], int]:
     """Conditions and conjunctions by what they explain on the searched half, and how many."""
     if not known:
         return [], [], 0
@@ -177,7 +197,7 @@ def _search(
         pairs.append(
             _Found(parts=tuple(known[place] for place in parts), explained=float(both[second]))
         )
-    pairs.sort(key=lambda one: -one.explained)
+    pairs = sorted((one for one in pairs if one.explained >= WORTH), key=lambda one: -one.explained)
     return singles, pairs, tried
 
 
@@ -204,9 +224,7 @@ def _explained(masks: NDArray[np.uint8], apart: NDArray[np.uint8], rows: int, co
 def _explained_by(mask: Mask, differs: Mask) -> float:
     """The same of one condition on all rows."""
     packed = np.packbits(mask)[np.newaxis]
-    return float(
-        _explained(packed, np.packbits(differs), len(differs), int(differs.sum()))[0]
-    )
+    return float(_explained(packed, np.packbits(differs), len(differs), int(differs.sum()))[0])
 
 
 def _entropy(hits: NDArray[np.int64], of: NDArray[np.int64]) -> Floats:
@@ -224,8 +242,6 @@ def _confirmed(one: _Found, rows: _Rows, *, tried: int, tested: int) -> float | 
 
     Of a conjunction each part has to hold among the rows that meet the other.
     """
-    if one.explained < WORTH:
-        return None
     everywhere = np.ones_like(rows.searched)
     other = ~rows.searched
     found = [

@@ -110,17 +110,18 @@ def gap(report: Report) -> str:
 
 
 def affected(cause: Cause, report: Report) -> str:
-    """For whom: the slice, else how many of all requests."""
-    if cause.slice is not None:
-        return visible(cause.slice)
+    """For whom: how many of all requests, and the slice in which they concentrate."""
+    compared = report.requests.compared
     if cause.requests_affected is None:
-        return f"unknown beyond the {report.probed:,} probed requests"
-    if cause.requests_affected == report.requests.compared:
-        return "every request"
-    share = cause.requests_affected / max(report.requests.compared, 1)
-    return (
-        f"{cause.requests_affected:,} of {report.requests.compared:,} requests ({percent(share)})"
-    )
+        text = f"unknown beyond the {report.probed:,} probed requests"
+    elif cause.requests_affected == compared:
+        text = "every request"
+    else:
+        share = percent(cause.requests_affected / max(compared, 1))
+        text = f"{cause.requests_affected:,} of {compared:,} requests ({share})"
+    if cause.slice is None or cause.slice == text:
+        return text
+    return f"{text}; {visible(cause.slice)}"
 
 
 def allowed(cause: Cause) -> str:

@@ -44,8 +44,10 @@ def lines(report: Report, verdict: Verdict, *, run_dir: Path | None) -> Iterator
         yield text.append(f"  {phrases.fidelity(report.fidelity)}", style="bold")
         yield Text()
     shown = report.causes[:MOST_CAUSES]
-    for cause in shown:
+    for number, cause in enumerate(shown, 1):
         yield from _cause(cause, report, examples=len(shown) == 1)
+        if run_dir is not None and any(run_dir.glob(f"causes/{number}-*/bundle.json")):
+            yield _line("try", f"parity reproduce {visible(str(run_dir / 'causes' / str(number)))}")
         yield Text()
     if len(report.causes) > len(shown):
         rest = ", ".join(visible(c.checkpoint) for c in report.causes[len(shown) :][:8])

@@ -102,6 +102,29 @@ def test_a_run_directory_holds_everything(workplace: Workplace, tmp_path: Path) 
     )  # opens offline
 
 
+def test_a_cause_leaves_one_small_request_that_fails_until_it_is_mended(
+    workplace: Workplace, tmp_path: Path
+) -> None:
+    workplace.replay("port", "--out", tmp_path, "--plant", "missing_zero_swap:features.price")
+    (run,) = tmp_path.iterdir()
+    bundle = run / "causes" / "1"
+
+    failing = workplace.run("parity", "reproduce", bundle)
+    mended = workplace.run("parity", "reproduce", bundle, "--challenger", "port")
+
+    (request,) = pq.read_table(run / "causes" / "1-features.price" / "request.parquet").to_pylist()
+    assert (failing.code, mended.code) == (1, 0), failing.err + mended.err
+    assert len(request["candidates"]) == 1
+    assert "features.price" in failing.out
+
+
+def test_a_cause_says_for_whom_it_shows(workplace: Workplace) -> None:
+    ran = workplace.replay("port", "--plant", "constant_default:features.price")
+
+    (cause,) = ran.verdict["causes"]
+    assert "price is missing" in cause["slice"]
+
+
 def test_a_sample_is_chosen_by_request_and_accounted_for(workplace: Workplace) -> None:
     half, again = (
         workplace.replay("cpp", "--sample", 0.5),

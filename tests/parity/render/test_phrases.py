@@ -52,7 +52,8 @@ def test_for_whom_a_cause_matters() -> None:
     sampled = a_cause(requests_affected=None, rows_affected=None)
     assert phrases.affected(sampled, a_report()) == "unknown beyond the 64 probed requests"
     assert "sampled" in phrases.allowed(sampled)
-    assert phrases.affected(a_cause(slice="user.country = NO"), a_report()) == "user.country = NO"
+    sliced = a_cause(requests_affected=3, slice="only user.country = NO")
+    assert phrases.affected(sliced, a_report()) == "3 of 100 requests (3 %); only user.country = NO"
 
 
 def test_a_repair_that_widens_the_gap_is_shown_with_its_sign() -> None:
