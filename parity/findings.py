@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from parity.compare.counts import SampledRequest
 from parity.compare.sample import choose_sample
 from parity.explain.canary import fly_canary
 from parity.explain.causes import amplified, find_causes, unexplained
+from parity.explain.diagnose import diagnose, evidence_of
 from parity.explain.probe import Probe, probe
 from parity.explain.repair import repair, with_shares
 from parity.explain.slices import with_slices
 from parity.judge.report import Canary, Cause
 from parity.opening import Opened
 from parity.shard_result import ShardResult
+from replay.engine.isolation import LaneStack
+from replay.engine.process import StackProcess
+from replay.engine.trace_cache import CachedStack
 from replay.logs.parquet import LoggedDay, read_shard
 from replay.request import RequestBatch, concat_batches
+from replay.trace import EMPTY, Array
 
 NO_CANARY = Canary(planted=None, caught=None)
 
@@ -57,7 +62,9 @@ def find(opened: Opened, result: ShardResult) -> Findings:
     seen = probe(opened.lane.reference, challenger, _batch_of(opened.day, sample), opened.alignment)
     repaired = repair(challenger, seen)
     causes = with_shares(find_causes(seen, result), repaired)
-    causes = with_slices(causes, seen, seed=opened.options.seed)
+    causes = with_slices(
+        _with_diagnoses(causes, seen, opened.lane.reference), seen, seed=opened.options.seed
+    )
     near = amplified(seen)
     return Findings(
         causes=causes,
@@ -70,6 +77,25 @@ def find(opened: Opened, result: ShardResult) -> Findings:
         else (),
         seen=seen,
     )
+
+
+def _with_diagnoses(
+    causes: Iterable[Cause], seen: Probe, reference: LaneStack
+) -> tuple[Cause, ...]:
+    thresholds = _thresholds(reference)
+    return tuple(
+        replace(cause, diagnosis=None if why is None else why.text)
+        for cause in causes
+        for why in (diagnose(evidence_of(cause.checkpoint, seen, thresholds=thresholds)),)
+    )
+
+
+def _thresholds(reference: LaneStack) -> Mapping[str, Array]:
+    """Where the trees' splits stand, by feature, of a reference that shows its trees."""
+    stack = reference.inner if isinstance(reference, CachedStack) else reference
+    if not isinstance(stack, StackProcess) or not stack.exposes_trees:
+        return EMPTY
+    return dict(zip(stack.tree_features(), stack.split_points(), strict=True))
 
 
 def _batch_of(day: LoggedDay, sample: Iterable[SampledRequest]) -> RequestBatch:

@@ -112,6 +112,8 @@ def gap(report: Report) -> str:
 def affected(cause: Cause, report: Report) -> str:
     """For whom: how many of all requests, and the slice in which they concentrate."""
     compared = report.requests.compared
+    if cause.requests_affected is None and cause.slice == "every request":
+        return f"every one of the {report.probed:,} probed requests"
     if cause.requests_affected is None:
         text = f"unknown beyond the {report.probed:,} probed requests"
     elif cause.requests_affected == compared:
@@ -130,7 +132,9 @@ def allowed(cause: Cause) -> str:
         differs = f"differs on {cause.local.differing:,} of {cause.local.rows:,} rows, sampled"
     else:
         differs = f"differs on {cause.rows_affected:,} rows"
-    return f"{visible(cause.tolerance)}; {differs}, by {number(cause.local.max_difference)} at most"
+    most = cause.local.max_difference
+    by = f"by {number(most)} at most" if most > 0 else "in what is missing or not finite"
+    return f"{visible(cause.tolerance)}; {differs}, {by}"
 
 
 def costs(cause: Cause) -> str:

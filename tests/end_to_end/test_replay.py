@@ -118,6 +118,23 @@ def test_a_cause_leaves_one_small_request_that_fails_until_it_is_mended(
     assert "features.price" in failing.out
 
 
+@pytest.mark.parametrize(
+    ("plant", "says"),
+    [
+        ("scale=86400:features.user_age_days", "seconds instead of days"),
+        ("hour_shift:features.hour_tokyo", "9 hours later"),
+        ("swap_columns:features.ad_impressions", "features.ad_clicks"),
+        ("hash_seed:features.segment", "another hash"),
+        ("missing_zero_swap:features.price", "missing"),
+    ],
+)
+def test_a_cause_says_why(workplace: Workplace, plant: str, says: str) -> None:
+    ran = workplace.replay("port", "--plant", plant)
+
+    (cause,) = ran.verdict["causes"]
+    assert says in cause["diagnosis"]
+
+
 def test_a_cause_says_for_whom_it_shows(workplace: Workplace) -> None:
     ran = workplace.replay("port", "--plant", "constant_default:features.price")
 

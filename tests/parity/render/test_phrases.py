@@ -52,6 +52,8 @@ def test_for_whom_a_cause_matters() -> None:
     sampled = a_cause(requests_affected=None, rows_affected=None)
     assert phrases.affected(sampled, a_report()) == "unknown beyond the 64 probed requests"
     assert "sampled" in phrases.allowed(sampled)
+    everyone = a_cause(requests_affected=None, rows_affected=None, slice="every request")
+    assert phrases.affected(everyone, a_report()) == "every one of the 64 probed requests"
     sliced = a_cause(requests_affected=3, slice="only user.country = NO")
     assert phrases.affected(sliced, a_report()) == "3 of 100 requests (3 %); only user.country = NO"
 

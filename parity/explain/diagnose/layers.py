@@ -1,0 +1,208 @@
+"""Layers: another activation, another epsilon in a norm, dropout, reduced precision."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from parity.explain.diagnose.curves import sigmoid
+from parity.explain.diagnose.fitting import densest
+from parity.explain.diagnose.hypothesis import Hypothesis
+from parity.explain.diagnose.rounding import as_bfloat16, as_float16
+from parity.explain.diagnose.sample import Sample
+from parity.explain.diagnose.wording import REAL_BITS, number
+from parity.tolerance import Floats
+
+_ERF_TERMS = 0.7978845608028654  # sqrt(2 / pi)
+
+
+def _erf_gelu(x: Floats) -> Floats:
+    from scipy.special import erf
+
+    return np.asarray(0.5 * x * (1.0 + erf(x / math.sqrt(2.0))))
+
+
+ACTIVATIONS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
+    {
+        "no activation": lambda x: x,
+        "ReLU": lambda x: np.maximum(x, 0.0),
+        "leaky ReLU": lambda x: np.where(x > 0.0, x, 0.01 * x),
+        "ELU": lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
+        "GELU (erf)": _erf_gelu,
+        "GELU (tanh)": lambda x: 0.5 * x * (1.0 + np.tanh(_ERF_TERMS * (x + 0.044715 * x * x * x))),
+        "GELU (sigmoid)": lambda x: x * sigmoid(1.702 * x),
+        "SiLU": lambda x: x * sigmoid(x),
+        "sigmoid": sigmoid,
+        "hard sigmoid": lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+        "tanh": np.tanh,
+        "softplus": lambda x: np.logaddexp(0.0, x),
+    }
+)
+EPSILONS = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+_NO_NORM = 0.3
+_PERFECT = 1e-4  # relative to a layer's spread: its inputs reproduce the reference
+
+
+def layer_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
+    """What only a layer can have."""
+    if sample.is_integer or not len(sample.finite):
+        return
+    yield from _dropout(sample)
+    yield from _computed_in(sample)
+    if sample.evidence.stage not in {"layer", "output"}:
+        return
+    for name, values in _inputs(sample):
+        if sample.num_channels == values.shape[1]:
+            yield from _norms(sample, name, values)
+        if " + " not in name:
+            yield from _activations(sample, name, values[:, sample.channels].reshape(-1))
+
+
+def _inputs(sample: Sample) -> Iterator[tuple[str, Floats]]:
+    """[row, inner] of each parent of this shape, and of their sum: a residual stream."""
+    shape = sample.evidence.reference.shape[1:]
+    found = {
+        name: sample.beside(values).reshape(len(sample.rows), -1).astype(np.float64)
+        for name in sample.evidence.parents
+        for values in (sample.evidence.others[name],)
+        if values.shape[1:] == shape and values.dtype.kind == "f"
+    }
+    yield from found.items()
+    if 1 < len(found) <= 3:
+        yield " + ".join(found), np.sum(list(found.values()), axis=0)
+
+
+def _room(sample: Sample) -> Floats:
+    """[cell]: how far off float32 arithmetic over a row may be."""
+    spread = float(np.nanstd(sample.r)) or 1.0
+    return np.full(len(sample.r), 2e-6 * spread)
+
+
+def _activations(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]:
+    spread = float(np.nanstd(sample.r)) or 1.0
+    ours = [
+        key
+        for key, f in ACTIVATIONS.items()
+        if np.nanmedian(np.abs(f(inputs) - sample.r)) < _PERFECT * spread
+    ]
+    for own, other in itertools.product(ours, ACTIVATIONS):
+        if own != other:
+            yield Hypothesis(
+                kind="activation",
+                says=f"{other} of {name} instead of {own}",
+                meaning="another activation",
+                parameters={"reference": own, "challenger": other},
+                bits=math.log2(len(ACTIVATIONS)),
+                values=ACTIVATIONS[other](inputs),
+                slack=_room(sample),
+            )
+
+
+def _norms(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]:
+    """The parent, normalised over its last axis with another epsilon, gain and bias as they are."""
+    width = sample.evidence.reference.shape[-1]
+    if width < 4:
+        return
+    x, ours = inputs.reshape(-1, width), sample.r.reshape(-1, width)
+    fitted = ~sample.held.reshape(-1, width)[:, 0]
+    if fitted.sum() < 4:
+        return
+    spread = float(np.nanstd(sample.r)) or 1.0
+    for centred, kind in ((True, "layer norm"), (False, "RMS norm")):
+        moved = x - x.mean(axis=1, keepdims=True) if centred else x
+        power = np.mean(moved * moved, axis=1, keepdims=True)
+        best: tuple[float, float, Floats, Floats] | None = None
+        for eps in EPSILONS:
+            with np.errstate(all="ignore"):
+                normal = moved / np.sqrt(power + eps)
+            gain, bias = _per_channel(normal[fitted], ours[fitted])
+            off = float(np.nanmedian(np.abs(normal * gain + bias - ours)))
+            if best is None or off < best[0]:
+                best = off, eps, gain, bias
+            if off > _NO_NORM * spread:
+                break  # no epsilon makes this input one of a norm
+        assert best is not None
+        off, own, gain, bias = best
+        if not off < _PERFECT * spread:
+            continue
+        for eps in EPSILONS:
+            if eps != own:
+                with np.errstate(all="ignore"):
+                    values = moved / np.sqrt(power + eps) * gain + bias
+                yield Hypothesis(
+                    kind="epsilon",
+                    says=f"the {kind} of {name} has epsilon {number(eps)} instead of {number(own)}",
+                    meaning="another epsilon",
+                    parameters={"reference": own, "challenger": eps},
+                    bits=math.log2(len(EPSILONS)),
+                    values=values.reshape(-1),
+                    slack=_room(sample) + 4.0 * off,
+                )
+
+
+def _per_channel(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Gain and bias of each channel by least squares."""
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    moved = x - x_mean
+    with np.errstate(all="ignore"):
+        gain = np.nan_to_num((moved * (y - y_mean)).sum(axis=0) / (moved * moved).sum(axis=0))
+    return gain, y_mean - gain * x_mean
+
+
+def _dropout(sample: Sample) -> Iterator[Hypothesis]:
+    """Some values are zero, the others are larger by what the zeros took."""
+    cells = sample.finite
+    r, c = sample.r[cells], sample.c[cells]
+    kept = (c != 0.0) & (r != 0.0)
+    if not kept.any() or kept.all():
+        return
+    found = densest(c[kept] / r[kept], 1e-4)
+    if found is None or found.value <= 1.0:
+        return
+    factor, share = found.value, 1.0 - 1.0 / found.value
+    zeros = float(np.mean(c[r != 0.0] == 0.0))
+    # Five standard deviations of a share that so many cells show.
+    if abs(zeros - share) > 5.0 * math.sqrt(share * (1.0 - share) / len(cells)) + 0.01:
+        return
+    entropy = -share * math.log2(share) - (1.0 - share) * math.log2(1.0 - share)
+    yield Hypothesis(
+        kind="dropout",
+        says=f"{share * 100.0:.0f} % of the values are 0 and the others {number(factor)} x as large",
+        meaning="dropout is left on",
+        parameters={"rate": share},
+        bits=REAL_BITS,
+        values=np.where(sample.c == 0.0, 0.0, sample.r * factor),
+        slack=1e-5 * np.abs(sample.r),
+        cost=np.full(len(sample.r), entropy),
+        reach="all",
+    )
+
+
+def _computed_in(sample: Sample) -> Iterator[Hypothesis]:
+    """Every value of the challenger is one that a narrower type has, near the reference's."""
+    c, r = sample.c, sample.r
+    finite = np.isfinite(c) & np.isfinite(r) & (c != 0.0)
+    for name, cast, bits in (("float16", as_float16, 11), ("bfloat16", as_bfloat16, 8)):
+        on_grid = cast(c) == c
+        if (
+            not finite.any()
+            or np.mean(on_grid[finite]) < 0.9
+            or np.mean((cast(r) == r)[finite]) > 0.5
+        ):
+            continue
+        unit = 2.0 ** (np.floor(np.log2(np.abs(np.where(finite, c, 1.0)))) - (bits - 1))
+        spread = 2.0 ** (np.floor(math.log2(float(np.std(r[finite])) or 1.0)) - (bits - 1))
+        steps = np.abs(c - r) / np.maximum(unit, spread)
+        near = finite & on_grid & (steps <= 16.0)
+        yield Hypothesis(
+            kind=f"precision_{name}",
+            says=f"every value is a {name}, within its rounding of the reference",
+            meaning=f"computed in {name}",
+            values=np.where(near, c, r),
+            cost=np.where(near, np.log2(2.0 * np.maximum(steps, 1.0) + 2.0) + 1.0, 0.0),
+            bits=2.0,
+        )
