@@ -30,6 +30,10 @@ COMMANDS = {
         "parity.cli.prove:prove",
         "Prove two sides' trees equal on every input, or find one that tells them apart.",
     ),
+    "align": (
+        "parity.cli.align:align",
+        "Propose which checkpoints of two stacks are the same.",
+    ),
     "logs": ("parity.cli.logs:logs", "Import logged days."),
     "stacks": ("parity.cli.stacks:stacks", "List the stacks that can be replayed."),
     "conform": ("parity.cli.conform:conform", "Does a stack keep the contract of a stack?"),

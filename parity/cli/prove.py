@@ -22,7 +22,18 @@ if TYPE_CHECKING:  # they bring in numpy and pyarrow, which --help does not need
     from replay.registry import StackSpec
 
 
-@click.command()
+# `\b` keeps click from filling the lines of a table.
+EXIT_CODES = """\b
+Exit codes:
+  0  equal on every input
+  1  a counterexample was found
+  2  wrong use: such as a stack that shows no trees
+  3  undecided
+  4  a stack failed
+"""
+
+
+@click.command(epilog=EXIT_CODES)
 @click.option("--reference", required=True, metavar="STACK", help="The side we trust.")
 @click.option("--challenger", required=True, metavar="STACK", help="The side to be proven equal.")
 @config_option
@@ -49,19 +60,11 @@ def prove(
     plants: tuple[str, ...],
     limit: int | None,
 ) -> int:
-    r"""Prove that two sides' trees give the same leaves on every input, or find one that tells.
+    """Prove that two sides' trees give the same leaves on every input, or find one that tells.
 
     Both sides' trees are compared cell by cell, and both sides' own code is run at every
     threshold, one ulp either side of it, and every missing branch: in time that grows with the
     number of nodes, without any log. docs/prove.md says what is proven, and what assumed.
-
-    \b
-    Exit codes:
-      0  equal on every input
-      1  a counterexample was found
-      2  wrong use: such as a stack that shows no trees
-      3  undecided
-      4  a stack failed
     """
     from parity.config import load_config
     from parity.explain.prove import prove as prove_trees

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from legacy.export import export
-from parity.cli.main import COMMANDS, main
+from parity.cli.main import main
 from tests.artifacts import write_artifact
 
 CONFIG = """
@@ -49,7 +49,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     monkeypatch.setattr("parity.cli.main.fix_threads", lambda: None)
-    monkeypatch.setitem(COMMANDS, "prove", ("parity.cli.prove:prove", "Prove trees equal."))
 
     def run(reference: str, challenger: str, *more: str) -> Done:
         sides = ["--reference", reference, "--challenger", challenger]
