@@ -1,0 +1,315 @@
+#include "cpp_serving/forest.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "isa.h"
+#include "kernels.h"
+#include "leaf_weights.h"
+#include "quantise_inl.h"
+#include "quantiser.h"
+#include "units.h"
+#include "walk.h"
+
+namespace cpp_serving {
+namespace {
+
+// Codes of the rows in work stay below this: about half of a second-level cache.
+constexpr std::size_t kCodeBytes = 512 * 1024;
+constexpr std::size_t kMaxBlocks = 32;
+
+// A thread's scratch memory.
+struct Scratch {
+  AlignedVector<std::uint8_t> codes;
+  AlignedVector<std::uint8_t> ids;
+  AlignedVector<std::int64_t> sums;
+};
+
+Scratch& OwnScratch() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
+
+template <typename T>
+T* Room(AlignedVector<T>* values, std::size_t count) {
+  if (values->size() < count) values->resize(count);
+  return values->data();
+}
+
+// x <= t goes left where x < the next float does.
+float Threshold(const Node& node, const Faults& faults) {
+  if (!faults.threshold_le) return node.threshold;
+  return std::nextafterf(node.threshold, std::numeric_limits<float>::infinity());
+}
+
+}  // namespace
+
+struct Forest::Compiled {
+  Compiled(const Model& model, const Faults& faults, ForestOptions options)
+      : kernel(KernelOf(options.isa)),
+        leaf_offsets(model.leaf_offsets.begin(), model.leaf_offsets.end()),
+        weights(model.leaf_weights, model.leaf_offsets,
+                faults.tree_limit == 0 ? model.num_trees() : faults.tree_limit),
+        num_trees(model.num_trees()),
+        num_features(model.num_real),
+        quantiser(Thresholds(model, faults)) {
+    for (std::uint32_t tree = 0; tree < num_trees; ++tree) AddTree(model, faults, tree);
+    walk.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
+    large_trees.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
+    Show();
+    walk_below = options.walk_below != 0 ? options.walk_below : CheaperFrom();
+  }
+
+  static std::vector<std::vector<float>> Thresholds(const Model& model, const Faults& faults) {
+    std::vector<std::vector<float>> thresholds(model.num_real);
+    for (const Node& node : model.nodes) {
+      if (node.feature == Node::kLeaf) continue;
+      thresholds[node.feature & Node::kFeatureMask].push_back(Threshold(node, faults));
+    }
+    return thresholds;
+  }
+
+  void AddTree(const Model& model, const Faults& faults, std::uint32_t tree) {
+    std::vector<TestedNode> nodes;
+    for (std::uint32_t i = model.node_offsets[tree]; i < model.node_offsets[tree + 1]; ++i) {
+      const Node& node = model.nodes[i];
+      const bool is_leaf = node.feature == Node::kLeaf;
+      nodes.push_back({is_leaf, node.left, {}});
+      if (is_leaf) continue;
+      nodes.back().test =
+          quantiser.TestFor(node.feature & Node::kFeatureMask, Threshold(node, faults),
+                            (node.feature & Node::kMissingGoesLeft) != 0);
+    }
+    UnitProgram compiled;
+    if (CompileUnits(nodes, &compiled)) {
+      AddSlot(tree, compiled);
+    } else {
+      large_trees.Add(tree, nodes);
+    }
+    walk.Add(tree, std::move(nodes));
+  }
+
+  void AddSlot(std::uint32_t tree, const UnitProgram& compiled) {
+    slot_trees.push_back(tree);
+    program_at.push_back(static_cast<std::uint32_t>(program.size()));
+    num_units.push_back(compiled.num_units);
+    program.insert(program.end(), compiled.words.begin(), compiled.words.end());
+    num_nodes += compiled.num_nodes;
+    const std::size_t ids = compiled.leaf_of_id.size();
+    num_ids.push_back(ids <= 64 ? 64 : ids <= 128 ? 128 : 256);
+    const std::size_t first = slot_leaves.size();
+    slot_leaves.resize(first + 256, 0);
+    slot_weights.resize(first + 256, 0);
+    std::int64_t least = std::numeric_limits<std::int64_t>::max();
+    for (std::size_t id = 0; id < ids; ++id) {
+      slot_leaves[first + id] = static_cast<std::uint8_t>(compiled.leaf_of_id[id]);
+      slot_weights[first + id] = weights.fixed[leaf_offsets[tree] + compiled.leaf_of_id[id]];
+      least = std::min(least, slot_weights[first + id]);
+    }
+    // Weights are counted from their tree's least, so that bytes need no sign.
+    least_sum += least;
+    for (std::size_t id = 0; id < ids; ++id) slot_weights[first + id] -= least;
+  }
+
+  void Show() {
+    std::int64_t largest = 1;
+    for (const std::int64_t weight : slot_weights) largest = std::max(largest, weight);
+    std::uint32_t num_bytes = 1;
+    while (num_bytes < 7 && largest >> (8 * num_bytes) != 0) ++num_bytes;
+    for (std::size_t slot = 0; slot < slot_trees.size(); ++slot) {
+      weight_bytes_at.push_back(static_cast<std::uint32_t>(weight_bytes.size()));
+      for (std::uint32_t byte = 0; byte < num_bytes; ++byte) {
+        for (std::uint32_t id = 0; id < num_ids[slot]; ++id) {
+          weight_bytes.push_back(
+              static_cast<std::uint8_t>(slot_weights[slot * 256 + id] >> (8 * byte)));
+        }
+      }
+    }
+    quantiser.ShowIn(&layout);
+    layout.program = program.data();
+    layout.program_at = program_at.data();
+    layout.num_units = num_units.data();
+    layout.num_ids = num_ids.data();
+    layout.weight_bytes = weight_bytes.data();
+    layout.weight_bytes_at = weight_bytes_at.data();
+    layout.weights = slot_weights.data();
+    layout.num_bytes = num_bytes;
+    block_bytes = std::max<std::size_t>(1, quantiser.num_planes()) * kBlock;
+  }
+
+  // Rows from which a block is cheaper than as many walks, by the processor cycles of each part as
+  // measured on a Zen 4 (docs/scorer.md).
+  std::size_t CheaperFrom() const {
+    if (kernel.isa == Isa::kScalar) return kBlock + 1;
+    const bool wide = kernel.isa != Isa::kAvx2;
+    const bool tables = kernel.isa == Isa::kAvx512Vbmi;
+    const auto slots = static_cast<double>(slot_trees.size());
+    const double block = static_cast<double>(num_nodes) * (wide ? 1.6 : 3.0) +
+                         slots * (tables ? 30.0 : 120.0) +
+                         static_cast<double>(layout.num_columns) * (tables ? 50.0 : 400.0);
+    const double row = static_cast<double>(walk.num_steps()) * 2.0 +
+                       static_cast<double>(layout.num_columns) * 8.0 + slots;
+    return static_cast<std::size_t>(std::min(std::max(2.0, std::ceil(block / row)), 65.0));
+  }
+
+  void QuantiseRow(const float* row, std::uint8_t* codes) const {
+    for (std::uint32_t c = 0; c < layout.num_columns; ++c) {
+      const Column& column = layout.columns[c];
+      const float x = row[column.feature];
+      const bool missing = x != x;
+      const std::uint8_t code = missing ? 0 : Code(layout, column, x);
+      if (column.plane_left != kNoPlane) codes[column.plane_left] = code;
+      if (column.plane_right != kNoPlane) codes[column.plane_right] = missing ? 255 : code;
+    }
+  }
+
+  std::uint32_t num_slots() const { return static_cast<std::uint32_t>(slot_trees.size()); }
+
+  // Calls of_row(row, codes) for rows that are walked, and of_blocks(first row, blocks, rows,
+  // codes) for those that are evaluated together.
+  template <typename OfRow, typename OfBlocks>
+  void Split(const float* features, std::size_t rows, OfRow of_row, OfBlocks of_blocks) const {
+    Scratch& scratch = OwnScratch();
+    std::size_t in_blocks = rows / kBlock * kBlock;
+    if (walk_below > kBlock) in_blocks = 0;
+    if (rows - in_blocks >= walk_below) in_blocks = rows;
+    const std::size_t at_once =
+        std::min(kMaxBlocks, std::max<std::size_t>(1, kCodeBytes / block_bytes));
+    if (in_blocks > 0) {
+      const std::size_t needed = std::min(at_once, (in_blocks + kBlock - 1) / kBlock);
+      std::uint8_t* codes = Room(&scratch.codes, needed * block_bytes);
+      for (std::size_t row = 0; row < in_blocks; row += at_once * kBlock) {
+        const std::size_t here = std::min(at_once * kBlock, in_blocks - row);
+        const std::size_t blocks = (here + kBlock - 1) / kBlock;
+        for (std::size_t b = 0; b < blocks; ++b) {
+          kernel.quantise(layout, features + (row + b * kBlock) * num_features,
+                          std::min(kBlock, here - b * kBlock), codes + b * block_bytes);
+        }
+        of_blocks(row, blocks, here, codes);
+      }
+    }
+    if (in_blocks == rows) return;
+    std::uint8_t* codes = Room(&scratch.codes, block_bytes);
+    for (std::size_t row = in_blocks; row < rows; ++row) {
+      QuantiseRow(features + row * num_features, codes);
+      of_row(row, codes);
+    }
+  }
+
+  const Kernel& kernel;
+  std::vector<std::uint32_t> leaf_offsets;  // [tree + 1]
+  LeafWeights weights;
+  std::uint32_t num_trees;
+  std::uint32_t num_features;
+  Quantiser quantiser;
+  Walk walk;         // All trees.
+  Walk large_trees;  // Those without a slot.
+  std::vector<std::uint32_t> slot_trees;
+  AlignedVector<std::uint32_t> program;
+  std::vector<std::uint32_t> program_at;
+  std::vector<std::uint32_t> num_units;
+  std::vector<std::uint32_t> num_ids;
+  AlignedVector<std::uint8_t> slot_leaves;    // [slot, 256]: ordinal by id
+  AlignedVector<std::int64_t> slot_weights;   // [slot, 256]: above the slot's least, by id
+  AlignedVector<std::uint8_t> weight_bytes;
+  std::vector<std::uint32_t> weight_bytes_at;
+  std::int64_t least_sum = 0;
+  std::uint64_t num_nodes = 0;
+  std::size_t block_bytes = 0;
+  std::size_t walk_below = 0;
+  Layout layout{};
+};
+
+Forest::Forest(const Model& model, const Faults& faults, ForestOptions options)
+    : compiled_(std::make_unique<Compiled>(model, faults, options)) {}
+Forest::~Forest() = default;
+Forest::Forest(Forest&&) noexcept = default;
+Forest& Forest::operator=(Forest&&) noexcept = default;
+
+void Forest::LeafSums(const float* features, std::size_t rows, float* sums) const {
+  const Compiled& forest = *compiled_;
+  const auto of_row = [&](std::size_t row, const std::uint8_t* codes) {
+    sums[row] = forest.weights.ToFloat(forest.walk.Sum(codes, 0));
+  };
+  const auto of_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
+                             const std::uint8_t* codes) {
+    std::uint8_t* ids = Room(&OwnScratch().ids, kGroup * kBlock);
+    std::int64_t* totals = Room(&OwnScratch().sums, blocks * kBlock);
+    std::fill(totals, totals + blocks * kBlock, forest.least_sum);
+    for (std::uint32_t begin = 0; begin < forest.num_slots(); begin += kGroup) {
+      const std::uint32_t end = std::min(begin + kGroup, forest.num_slots());
+      for (std::size_t b = 0; b < blocks; ++b) {
+        forest.kernel.evaluate(forest.layout, begin, end, codes + b * forest.block_bytes, ids);
+        forest.kernel.accumulate(forest.layout, begin, end, ids, totals + b * kBlock);
+      }
+    }
+    for (std::size_t row = 0; row < count; ++row) {
+      std::int64_t total = totals[row];
+      if (forest.large_trees.num_trees() > 0) {
+        const std::uint8_t* own = codes + row / kBlock * forest.block_bytes + row % kBlock;
+        total += forest.large_trees.Sum(own, 6);
+      }
+      sums[first + row] = forest.weights.ToFloat(total);
+    }
+  };
+  forest.Split(features, rows, of_row, of_blocks);
+}
+
+void Forest::Leaves(const float* features, std::size_t rows, std::int32_t* leaves) const {
+  const Compiled& forest = *compiled_;
+  const std::size_t width = forest.num_trees;
+  const auto of_row = [&](std::size_t row, const std::uint8_t* codes) {
+    forest.walk.Leaves(codes, 0, leaves + row * width);
+  };
+  const auto of_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
+                             const std::uint8_t* codes) {
+    std::uint8_t* ids = Room(&OwnScratch().ids, kGroup * kBlock);
+    for (std::uint32_t begin = 0; begin < forest.num_slots(); begin += kGroup) {
+      const std::uint32_t end = std::min(begin + kGroup, forest.num_slots());
+      for (std::size_t b = 0; b < blocks; ++b) {
+        forest.kernel.evaluate(forest.layout, begin, end, codes + b * forest.block_bytes, ids);
+        const std::size_t present = std::min(kBlock, count - b * kBlock);
+        for (std::size_t row = 0; row < present; ++row) {
+          std::int32_t* out = leaves + (first + b * kBlock + row) * width;
+          for (std::uint32_t slot = begin; slot < end; ++slot) {
+            const std::uint8_t id = ids[(slot - begin) * kBlock + row];
+            out[forest.slot_trees[slot]] = forest.slot_leaves[std::size_t{slot} * 256 + id];
+          }
+        }
+      }
+    }
+    if (forest.large_trees.num_trees() == 0) return;
+    for (std::size_t row = 0; row < count; ++row) {
+      const std::uint8_t* own = codes + row / kBlock * forest.block_bytes + row % kBlock;
+      forest.large_trees.Leaves(own, 6, leaves + (first + row) * width);
+    }
+  };
+  forest.Split(features, rows, of_row, of_blocks);
+}
+
+float Forest::SumOfLeaves(const std::int32_t* leaves) const {
+  const Compiled& forest = *compiled_;
+  std::int64_t sum = 0;
+  for (std::uint32_t tree = 0; tree < forest.num_trees; ++tree) {
+    sum += forest.weights.fixed[forest.leaf_offsets[tree] +
+                                static_cast<std::uint32_t>(leaves[tree])];
+  }
+  return forest.weights.ToFloat(sum);
+}
+
+Isa Forest::isa() const { return compiled_->kernel.isa; }
+
+std::size_t Forest::walk_below() const { return compiled_->walk_below; }
+
+std::size_t Forest::EstimatedNanoseconds(std::size_t rows) const {
+  // A walked row's: less than a nanosecond a step, two a column. A block costs as much as the
+  // fewest rows for which it is chosen.
+  const std::size_t row =
+      compiled_->walk.num_steps() + 2 * std::size_t{compiled_->layout.num_columns};
+  const std::size_t blocks = (rows + kBlock - 1) / kBlock;
+  return row * std::min(rows, blocks * std::min(compiled_->walk_below, kBlock));
+}
+
+}  // namespace cpp_serving

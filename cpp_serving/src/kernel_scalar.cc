@@ -1,0 +1,35 @@
+// The steps of a block without vectors; the meaning of all the others.
+#include "kernels.h"
+#include "quantise_inl.h"
+#include "units_inl.h"
+
+namespace cpp_serving {
+namespace {
+
+struct OneRow {
+  using Vector = std::uint8_t;
+  static constexpr std::size_t kWidth = 1;
+  static Vector Load(const std::uint8_t* p) { return *p; }
+  static void Store(std::uint8_t* p, Vector v) { *p = v; }
+  static Vector Same(std::uint8_t byte) { return byte; }
+  static Vector Add(Vector a, Vector b) { return static_cast<Vector>(a + b); }
+  static bool Right(const std::uint8_t* code, const std::uint32_t* bound) {
+    return *code > (*bound & 0xFF);
+  }
+  static Vector Pick(bool right, Vector on_left, Vector on_right) {
+    return right ? on_right : on_left;
+  }
+};
+
+void Evaluate(const Layout& layout, std::uint32_t begin, std::uint32_t end,
+              const std::uint8_t* codes, std::uint8_t* ids) {
+  for (std::size_t row = 0; row < kBlock; ++row) {
+    EvaluateRows<OneRow>(layout, begin, end, codes + row, ids + row);
+  }
+}
+
+}  // namespace
+
+const Kernel kScalarKernel{Isa::kScalar, &QuantiseBlock, &Evaluate, &AccumulateRows};
+
+}  // namespace cpp_serving
