@@ -198,6 +198,19 @@ struct Forest::Compiled {
     }
   }
 
+  // Calls use(block, ids) for every block, its slots' ids evaluated.
+  template <typename Use>
+  void ForBlocks(std::uint32_t begin, std::uint32_t end, std::size_t blocks,
+                 const std::uint8_t* codes, std::uint8_t* ids, Use use) const {
+    for (std::size_t b = 0; b < blocks; b += 2) {
+      const bool two = b + 1 < blocks;
+      const std::uint8_t* own = codes + b * block_bytes;
+      kernel.evaluate(layout, begin, end, own, two ? own + block_bytes : nullptr, ids);
+      use(b, ids);
+      if (two) use(b + 1, ids + kGroup * kBlock);
+    }
+  }
+
   const Kernel& kernel;
   std::vector<std::uint32_t> leaf_offsets;  // [tree + 1]
   LeafWeights weights;
@@ -235,15 +248,14 @@ void Forest::LeafSums(const float* features, std::size_t rows, float* sums) cons
   };
   const auto of_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
                              const std::uint8_t* codes) {
-    std::uint8_t* ids = Room(&OwnScratch().ids, kGroup * kBlock);
+    std::uint8_t* ids = Room(&OwnScratch().ids, 2 * kGroup * kBlock);
     std::int64_t* totals = Room(&OwnScratch().sums, blocks * kBlock);
     std::fill(totals, totals + blocks * kBlock, forest.least_sum);
     for (std::uint32_t begin = 0; begin < forest.num_slots(); begin += kGroup) {
       const std::uint32_t end = std::min(begin + kGroup, forest.num_slots());
-      for (std::size_t b = 0; b < blocks; ++b) {
-        forest.kernel.evaluate(forest.layout, begin, end, codes + b * forest.block_bytes, ids);
-        forest.kernel.accumulate(forest.layout, begin, end, ids, totals + b * kBlock);
-      }
+      forest.ForBlocks(begin, end, blocks, codes, ids, [&](std::size_t b, const std::uint8_t* own) {
+        forest.kernel.accumulate(forest.layout, begin, end, own, totals + b * kBlock);
+      });
     }
     for (std::size_t row = 0; row < count; ++row) {
       std::int64_t total = totals[row];
@@ -265,20 +277,19 @@ void Forest::Leaves(const float* features, std::size_t rows, std::int32_t* leave
   };
   const auto of_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
                              const std::uint8_t* codes) {
-    std::uint8_t* ids = Room(&OwnScratch().ids, kGroup * kBlock);
+    std::uint8_t* ids = Room(&OwnScratch().ids, 2 * kGroup * kBlock);
     for (std::uint32_t begin = 0; begin < forest.num_slots(); begin += kGroup) {
       const std::uint32_t end = std::min(begin + kGroup, forest.num_slots());
-      for (std::size_t b = 0; b < blocks; ++b) {
-        forest.kernel.evaluate(forest.layout, begin, end, codes + b * forest.block_bytes, ids);
+      forest.ForBlocks(begin, end, blocks, codes, ids, [&](std::size_t b, const std::uint8_t* own) {
         const std::size_t present = std::min(kBlock, count - b * kBlock);
         for (std::size_t row = 0; row < present; ++row) {
           std::int32_t* out = leaves + (first + b * kBlock + row) * width;
           for (std::uint32_t slot = begin; slot < end; ++slot) {
-            const std::uint8_t id = ids[(slot - begin) * kBlock + row];
+            const std::uint8_t id = own[(slot - begin) * kBlock + row];
             out[forest.slot_trees[slot]] = forest.slot_leaves[std::size_t{slot} * 256 + id];
           }
         }
-      }
+      });
     }
     if (forest.large_trees.num_trees() == 0) return;
     for (std::size_t row = 0; row < count; ++row) {

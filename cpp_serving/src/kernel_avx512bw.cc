@@ -5,7 +5,7 @@
 
 namespace cpp_serving {
 
-const Kernel kAvx512BwKernel{Isa::kAvx512Bw, &QuantiseBlock, &EvaluateRows<Rows64>,
+const Kernel kAvx512BwKernel{Isa::kAvx512Bw, &QuantiseBlock, &EvaluateRows64,
                              &AccumulateRows};
 
 }  // namespace cpp_serving

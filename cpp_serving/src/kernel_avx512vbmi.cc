@@ -260,6 +260,6 @@ void AccumulateAny(const Layout& layout, std::uint32_t begin, std::uint32_t end,
 
 }  // namespace
 
-const Kernel kAvx512VbmiKernel{Isa::kAvx512Vbmi, &Quantise, &EvaluateRows<Rows64>, &AccumulateAny};
+const Kernel kAvx512VbmiKernel{Isa::kAvx512Vbmi, &Quantise, &EvaluateRows64, &AccumulateAny};
 
 }  // namespace cpp_serving

@@ -79,9 +79,10 @@ struct Kernel {
   // `rows` is [row, feature], 1 <= num_rows <= 64; the codes of absent rows mean nothing.
   void (*quantise)(const Layout& layout, const float* rows, std::size_t num_rows,
                    std::uint8_t* codes);
-  // `ids` is filled, [slot - begin, 64].
+  // `ids` is filled, [slot - begin, 64], and ids + kGroup * 64 from the codes of another block,
+  // unless that is null. At most kGroup slots.
   void (*evaluate)(const Layout& layout, std::uint32_t begin, std::uint32_t end,
-                   const std::uint8_t* codes, std::uint8_t* ids);
+                   const std::uint8_t* codes, const std::uint8_t* others, std::uint8_t* ids);
   // Adds the weights of at most kGroup slots' ids to sums[64].
   void (*accumulate)(const Layout& layout, std::uint32_t begin, std::uint32_t end,
                      const std::uint8_t* ids, std::int64_t* sums);

@@ -1,5 +1,6 @@
 // The evaluation of all nodes for all rows of a block, over any vector of bytes. `V` has:
-//   Vector, kWidth, Load(p), Store(p, v), Same(byte), Add(a, b), Right(codes, bound),
+//   Vector, kWidth (bytes), Codes (where a block's are, or those of two blocks), Load(p),
+//   Store(p, v), Put(ids, v), Same(byte), Add(a, b), Right(codes, offset, bound),
 //   Pick(right, on_left, on_right)
 // Everything is static: each kernel's file has its own, compiled for its own instruction set.
 #ifndef CPP_SERVING_SRC_UNITS_INL_H_
@@ -16,14 +17,14 @@ namespace {
 // Node `n` of a unit at `nodes`, for the rows at `codes`.
 template <typename V>
 inline __attribute__((always_inline)) auto NodeGoesRight(const std::uint32_t* nodes, int n,
-                                                         const std::uint8_t* codes) {
-  return V::Right(codes + nodes[2 * n + 1], nodes + 2 * n);
+                                                         const typename V::Codes& codes) {
+  return V::Right(codes, nodes[2 * n + 1], nodes + 2 * n);
 }
 
 // The result of a unit of `kHeight` levels, ends(i) being the vector at its i-th end.
 template <typename V, int kHeight, typename Ends>
 inline __attribute__((always_inline)) typename V::Vector Unit(const std::uint32_t* nodes,
-                                                              const std::uint8_t* codes,
+                                                              const typename V::Codes& codes,
                                                               Ends ends) {
   if constexpr (kHeight == 1) {
     return V::Pick(NodeGoesRight<V>(nodes, 0, codes), ends(0), ends(1));
@@ -45,7 +46,7 @@ inline __attribute__((always_inline)) typename V::Vector Unit(const std::uint32_
 template <typename V>
 inline __attribute__((always_inline)) void EvaluateRows(const Layout& layout, std::uint32_t begin,
                                                         std::uint32_t end,
-                                                        const std::uint8_t* codes,
+                                                        const typename V::Codes& codes,
                                                         std::uint8_t* ids) {
   alignas(64) std::uint8_t places[256 * V::kWidth];
   typename V::Vector same[8];
@@ -94,7 +95,7 @@ inline __attribute__((always_inline)) void EvaluateRows(const Layout& layout, st
       }
       V::Store(places + ((head >> 8) & 0xFF) * V::kWidth, result);
     }
-    V::Store(ids + (slot - begin) * kBlock, result);
+    V::Put(ids + (slot - begin) * kBlock, result);
   }
 }
 

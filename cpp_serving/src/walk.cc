@@ -1,16 +1,17 @@
 #include "walk.h"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace cpp_serving {
 namespace {
 
-// A node in one word: code of `plane` > `bound` goes to left + 1, else to left. A leaf's children
-// are itself: its bound is 255, which no code is above.
+// A node in one word: from the lowest bits its plane, its bound, and how far its left child is.
+// code of plane > bound goes one further. A leaf stays: it is 0 away, and no code is above 255.
 struct Small {
   using Word = std::uint32_t;
-  static constexpr int kPlane = 12;
-  static constexpr int kLeft = 12;
+  static constexpr int kPlane = 16;
+  static constexpr int kLeft = 8;
 };
 struct Large {
   using Word = std::uint64_t;
@@ -23,7 +24,7 @@ typename Node::Word Packed(const TestedNode& node, std::uint32_t own_place) {
   using Word = typename Node::Word;
   const Word bound = node.is_leaf ? 255 : node.test.bound;
   const Word plane = node.is_leaf ? 0 : node.test.plane;
-  const Word left = node.is_leaf ? own_place : node.left;
+  const Word left = node.is_leaf ? 0 : node.left - own_place;
   return plane | bound << Node::kPlane | left << (Node::kPlane + 8);
 }
 
@@ -45,7 +46,8 @@ void Walk::Finish(const LeafWeights& weights, const std::uint32_t* first_leaf,
   const bool small =
       num_planes <= 1u << Small::kPlane &&
       std::all_of(trees_.begin(), trees_.end(), [](const Tree& tree) {
-        return tree.nodes.size() <= 1u << Small::kLeft;
+        // The k-th inner node's children are at 2k + 1 and 2k + 2: at most k + 1 away.
+        return tree.nodes.size() / 2 < 1u << Small::kLeft;
       });
   scale_ = 1.0 / weights.unit;
   const auto add = [&](const std::vector<TestedNode>& nodes, std::uint32_t leaf) {
@@ -80,22 +82,24 @@ void Walk::ForLeaves(const Node* words, const std::uint8_t* codes, int shift, Us
   using Layout = std::conditional_t<sizeof(Node) == 4, Small, Large>;
   constexpr Node kPlaneMask = (Node{1} << Layout::kPlane) - 1;
   const std::size_t count = trees_.size();
+  const auto step = [&](std::size_t at) {
+    const Node node = words[at];
+    const std::uint8_t code = codes[static_cast<std::size_t>(node & kPlaneMask) << shift];
+    const auto bound = static_cast<std::uint8_t>(node >> Layout::kPlane);
+    return at + static_cast<std::size_t>(node >> (Layout::kPlane + 8)) + (bound < code ? 1 : 0);
+  };
   for (std::size_t group = 0; group < depths_.size(); ++group) {
     const std::uint32_t* roots = roots_.data() + group * kLanes;
-    std::uint32_t at[kLanes] = {};
-    for (std::uint32_t step = depths_[group]; step > 0; --step) {
-#pragma GCC unroll 8
-      for (std::uint32_t lane = 0; lane < kLanes; ++lane) {
-        const Node node = words[roots[lane] + at[lane]];
-        const std::uint32_t code = codes[static_cast<std::size_t>(node & kPlaneMask) << shift];
-        const auto bound = static_cast<std::uint32_t>((node >> Layout::kPlane) & 0xFF);
-        at[lane] = static_cast<std::uint32_t>(node >> (Layout::kPlane + 8)) + (code > bound);
-      }
+    // Named, not an array: each in a register of its own.
+    std::size_t a = roots[0], b = roots[1], c = roots[2], d = roots[3];
+    std::size_t e = roots[4], f = roots[5], g = roots[6], h = roots[7];
+    for (std::uint32_t left = depths_[group]; left > 0; --left) {
+      a = step(a), b = step(b), c = step(c), d = step(d);
+      e = step(e), f = step(f), g = step(g), h = step(h);
     }
+    const std::size_t at[kLanes] = {a, b, c, d, e, f, g, h};
     const std::size_t lanes = std::min<std::size_t>(kLanes, count - group * kLanes);
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-      use(group * kLanes + lane, roots[lane] + at[lane]);
-    }
+    for (std::size_t lane = 0; lane < lanes; ++lane) use(group * kLanes + lane, at[lane]);
   }
 }
 
@@ -118,14 +122,14 @@ void Walk::ForLeaves(const std::uint8_t* codes, int shift, Use use) const {
 
 std::int64_t Walk::Sum(const std::uint8_t* codes, int shift) const {
   std::int64_t sum = 0;
-  ForLeaves(codes, shift, [&](std::size_t, std::uint32_t node) {
+  ForLeaves(codes, shift, [&](std::size_t, std::size_t node) {
     sum += static_cast<std::int64_t>(static_cast<double>(weights_[node]) * scale_);
   });
   return sum;
 }
 
 void Walk::Leaves(const std::uint8_t* codes, int shift, std::int32_t* leaves) const {
-  ForLeaves(codes, shift, [&](std::size_t place, std::uint32_t node) {
+  ForLeaves(codes, shift, [&](std::size_t place, std::size_t node) {
     leaves[trees_[place].tree] = static_cast<std::int32_t>(ordinals_[node]);
   });
 }
