@@ -15,8 +15,8 @@
 
 #include "cpp_serving/arrow_abi.h"
 #include "cpp_serving/error.h"
-#include "cpp_serving/scorer.h"
 #include "cpp_serving/forest.h"
+#include "cpp_serving/scorer.h"
 #include "cpp_serving/trees.h"
 
 namespace py = pybind11;
@@ -354,8 +354,7 @@ PYBIND11_MODULE(_core, m) {
       .def("features", &FeatureTuples)
       .def_property_readonly("kernel",
                              [](const Scorer& s) { return cpp_serving::NameOf(s.forest().isa()); })
-      .def_property_readonly("walk_below",
-                             [](const Scorer& s) { return s.forest().walk_below(); })
+      .def_property_readonly("walk_below", [](const Scorer& s) { return s.forest().walk_below(); })
       .def_property_readonly("training_id",
                              [](const Scorer& s) { return s.model().artifact->training_id(); })
       .def_property_readonly("leaf_weights",

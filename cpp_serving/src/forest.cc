@@ -8,7 +8,6 @@
 #include "isa.h"
 #include "kernels.h"
 #include "leaf_weights.h"
-#include "quantise_inl.h"
 #include "quantiser.h"
 #include "units.h"
 #include "walk.h"
@@ -22,6 +21,8 @@ constexpr std::size_t kMaxBlocks = 32;
 
 // A thread's scratch memory.
 struct Scratch {
+  AlignedVector<std::uint64_t> masks;
+  AlignedVector<std::uint8_t> ends;
   AlignedVector<std::uint8_t> codes;
   AlignedVector<std::uint8_t> ids;
   AlignedVector<std::int64_t> sums;
@@ -59,6 +60,7 @@ struct Forest::Compiled {
     walk.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     large_trees.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     Show();
+    ShowRow();
     walk_below = options.walk_below != 0 ? options.walk_below : CheaperFrom();
   }
 
@@ -88,7 +90,75 @@ struct Forest::Compiled {
     } else {
       large_trees.Add(tree, nodes);
     }
+    AddHeap(tree, nodes);
     walk.Add(tree, std::move(nodes));
+  }
+
+  // Places the nodes of a tree of at most six levels; a deeper one leaves all trees to the walk.
+  void AddHeap(std::uint32_t tree, const std::vector<TestedNode>& nodes) {
+    if (!heaps_fit) return;
+    const std::size_t first = heap_planes.size();
+    heap_planes.resize(first + 64, 0);
+    heap_bounds.resize(first + 64, 255);
+    heap_weights.resize(first + 64, 0);
+    heap_leaves.resize(first + 64, 0);
+    std::vector<std::uint32_t> places(nodes.size(), 1);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const TestedNode& node = nodes[i];
+      std::uint32_t place = places[i];
+      if (node.is_leaf) {
+        while (place < 64) place *= 2;  // Below a leaf every row goes left.
+        heap_weights[first + place - 64] = weights.fixed[leaf_offsets[tree] + node.left];
+        heap_leaves[first + place - 64] = static_cast<std::int32_t>(node.left);
+        continue;
+      }
+      if (place >= 64 || node.test.plane >= 256) {
+        heaps_fit = false;
+        return;
+      }
+      heap_planes[first + place] = static_cast<std::uint8_t>(node.test.plane);
+      heap_bounds[first + place] = static_cast<std::uint8_t>(node.test.bound);
+      places[node.left] = 2 * place;
+      places[node.left + 1] = 2 * place + 1;
+    }
+  }
+
+  void ShowRow() {
+    const std::size_t padded = (std::size_t{layout.num_columns} + 15) / 16 * 16;
+    const auto sized = [&](auto* values) {
+      values->assign(padded, {});
+      return values->data();
+    };
+    of_row.features = sized(&row_features);
+    of_row.scales = sized(&row_scales);
+    of_row.lowests = sized(&row_lowests);
+    of_row.highests = sized(&row_highests);
+    of_row.firsts = sized(&row_firsts);
+    of_row.shifts = sized(&row_shifts);
+    of_row.planes_left = sized(&row_planes_left);
+    of_row.planes_right = sized(&row_planes_right);
+    row_linears.assign(padded / 8, 0);
+    of_row.linears = row_linears.data();
+    const auto plane = [&](std::int32_t of_column) {
+      return of_column == kNoPlane ? quantiser.num_planes() : static_cast<std::uint32_t>(of_column);
+    };
+    for (std::uint32_t c = 0; c < layout.num_columns; ++c) {
+      const Column& column = layout.columns[c];
+      row_features[c] = column.feature;
+      row_scales[c] = column.scale;
+      row_lowests[c] = column.lowest;
+      row_highests[c] = column.highest;
+      row_firsts[c] = column.first;
+      row_shifts[c] = column.shift;
+      row_planes_left[c] = plane(column.plane_left);
+      row_planes_right[c] = plane(column.plane_right);
+      row_linears[c / 8] = static_cast<std::uint8_t>(row_linears[c / 8] | column.linear << (c % 8));
+      if (column.feature == c && of_row.last_consecutive == c) of_row.last_consecutive = c + 1;
+    }
+    if (!heaps_fit || kernel.find_ends == nullptr) return;
+    of_row.num_trees = num_trees;
+    of_row.heap_planes = heap_planes.data();
+    of_row.heap_bounds = heap_bounds.data();
   }
 
   void AddSlot(std::uint32_t tree, const UnitProgram& compiled) {
@@ -149,32 +219,50 @@ struct Forest::Compiled {
     const double block = static_cast<double>(num_nodes) * (wide ? 1.6 : 3.0) +
                          slots * (tables ? 30.0 : 120.0) +
                          static_cast<double>(layout.num_columns) * (tables ? 50.0 : 400.0);
-    const double row = static_cast<double>(walk.num_steps()) * 2.0 +
-                       static_cast<double>(layout.num_columns) * 8.0 + slots;
+    const double steps = static_cast<double>(walk.num_steps()) * 3.0;
+    const double row = (of_row.num_trees > 0 ? slots * 5.0 : steps) +
+                       static_cast<double>(layout.num_columns) * 6.0 + slots;
     return static_cast<std::size_t>(std::min(std::max(2.0, std::ceil(block / row)), 65.0));
   }
 
-  void QuantiseRow(const float* row, std::uint8_t* codes) const {
-    for (std::uint32_t c = 0; c < layout.num_columns; ++c) {
-      const Column& column = layout.columns[c];
-      const float x = row[column.feature];
-      const bool missing = x != x;
-      const std::uint8_t code = missing ? 0 : Code(layout, column, x);
-      if (column.plane_left != kNoPlane) codes[column.plane_left] = code;
-      if (column.plane_right != kNoPlane) codes[column.plane_right] = missing ? 255 : code;
+  // Of a row that is scored by itself.
+  std::int64_t RowSum(const std::uint8_t* codes) const {
+    if (of_row.num_trees == 0) return walk.Sum(codes, 0);
+    const std::uint8_t* ends = Ends(codes);
+    std::int64_t sum = 0;
+    for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
+      sum += heap_weights[std::size_t{tree} * 64 + ends[tree]];
     }
+    return sum;
+  }
+
+  void RowLeaves(const std::uint8_t* codes, std::int32_t* leaves) const {
+    if (of_row.num_trees == 0) return walk.Leaves(codes, 0, leaves);
+    const std::uint8_t* ends = Ends(codes);
+    for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
+      leaves[tree] = heap_leaves[std::size_t{tree} * 64 + ends[tree]];
+    }
+  }
+
+  const std::uint8_t* Ends(const std::uint8_t* codes) const {
+    const std::size_t room = (std::size_t{num_trees} + 7) / 8 * 8;
+    std::uint8_t* ends = Room(&OwnScratch().ends, room);
+    kernel.find_ends(of_row, codes, Room(&OwnScratch().masks, room), ends);
+    return ends;
   }
 
   std::uint32_t num_slots() const { return static_cast<std::uint32_t>(slot_trees.size()); }
 
-  // Calls of_row(row, codes) for rows that are walked, and of_blocks(first row, blocks, rows,
+  // Calls on_row(row, codes) for rows that are walked, and on_blocks(first row, blocks, rows,
   // codes) for those that are evaluated together.
   template <typename OfRow, typename OfBlocks>
-  void Split(const float* features, std::size_t rows, OfRow of_row, OfBlocks of_blocks) const {
+  void Split(const float* features, std::size_t rows, OfRow on_row, OfBlocks on_blocks) const {
     Scratch& scratch = OwnScratch();
-    std::size_t in_blocks = rows / kBlock * kBlock;
-    if (walk_below > kBlock) in_blocks = 0;
-    if (rows - in_blocks >= walk_below) in_blocks = rows;
+    std::size_t in_blocks = 0;
+    if (walk_below <= kBlock) {
+      in_blocks = rows / kBlock * kBlock;
+      if (rows - in_blocks >= walk_below) in_blocks = rows;
+    }
     const std::size_t at_once =
         std::min(kMaxBlocks, std::max<std::size_t>(1, kCodeBytes / block_bytes));
     if (in_blocks > 0) {
@@ -187,14 +275,16 @@ struct Forest::Compiled {
           kernel.quantise(layout, features + (row + b * kBlock) * num_features,
                           std::min(kBlock, here - b * kBlock), codes + b * block_bytes);
         }
-        of_blocks(row, blocks, here, codes);
+        on_blocks(row, blocks, here, codes);
       }
     }
     if (in_blocks == rows) return;
-    std::uint8_t* codes = Room(&scratch.codes, block_bytes);
+    // Room for the plane that absent ones are written to, and for whole tables of 256.
+    std::uint8_t* codes =
+        Room(&scratch.codes, std::max<std::size_t>(256, quantiser.num_planes() + 1));
     for (std::size_t row = in_blocks; row < rows; ++row) {
-      QuantiseRow(features + row * num_features, codes);
-      of_row(row, codes);
+      kernel.quantise_row(layout, of_row, features + row * num_features, codes);
+      on_row(row, codes);
     }
   }
 
@@ -224,10 +314,25 @@ struct Forest::Compiled {
   std::vector<std::uint32_t> program_at;
   std::vector<std::uint32_t> num_units;
   std::vector<std::uint32_t> num_ids;
-  AlignedVector<std::uint8_t> slot_leaves;    // [slot, 256]: ordinal by id
-  AlignedVector<std::int64_t> slot_weights;   // [slot, 256]: above the slot's least, by id
+  AlignedVector<std::uint8_t> slot_leaves;   // [slot, 256]: ordinal by id
+  AlignedVector<std::int64_t> slot_weights;  // [slot, 256]: above the slot's least, by id
   AlignedVector<std::uint8_t> weight_bytes;
   std::vector<std::uint32_t> weight_bytes_at;
+  bool heaps_fit = true;
+  AlignedVector<std::uint8_t> heap_planes;   // [tree, 64]
+  AlignedVector<std::uint8_t> heap_bounds;   // [tree, 64]
+  AlignedVector<std::int64_t> heap_weights;  // [tree, 64], by end
+  AlignedVector<std::int32_t> heap_leaves;   // [tree, 64], by end
+  AlignedVector<std::uint32_t> row_features;
+  AlignedVector<float> row_scales;
+  AlignedVector<float> row_lowests;
+  AlignedVector<float> row_highests;
+  AlignedVector<std::uint32_t> row_firsts;
+  AlignedVector<std::uint32_t> row_shifts;
+  AlignedVector<std::uint32_t> row_planes_left;
+  AlignedVector<std::uint32_t> row_planes_right;
+  std::vector<std::uint8_t> row_linears;
+  RowLayout of_row{};
   std::int64_t least_sum = 0;
   std::uint64_t num_nodes = 0;
   std::size_t block_bytes = 0;
@@ -243,10 +348,10 @@ Forest& Forest::operator=(Forest&&) noexcept = default;
 
 void Forest::LeafSums(const float* features, std::size_t rows, float* sums) const {
   const Compiled& forest = *compiled_;
-  const auto of_row = [&](std::size_t row, const std::uint8_t* codes) {
-    sums[row] = forest.weights.ToFloat(forest.walk.Sum(codes, 0));
+  const auto on_row = [&](std::size_t row, const std::uint8_t* codes) {
+    sums[row] = forest.weights.ToFloat(forest.RowSum(codes));
   };
-  const auto of_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
+  const auto on_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
                              const std::uint8_t* codes) {
     std::uint8_t* ids = Room(&OwnScratch().ids, 2 * kGroup * kBlock);
     std::int64_t* totals = Room(&OwnScratch().sums, blocks * kBlock);
@@ -266,16 +371,16 @@ void Forest::LeafSums(const float* features, std::size_t rows, float* sums) cons
       sums[first + row] = forest.weights.ToFloat(total);
     }
   };
-  forest.Split(features, rows, of_row, of_blocks);
+  forest.Split(features, rows, on_row, on_blocks);
 }
 
 void Forest::Leaves(const float* features, std::size_t rows, std::int32_t* leaves) const {
   const Compiled& forest = *compiled_;
   const std::size_t width = forest.num_trees;
-  const auto of_row = [&](std::size_t row, const std::uint8_t* codes) {
-    forest.walk.Leaves(codes, 0, leaves + row * width);
+  const auto on_row = [&](std::size_t row, const std::uint8_t* codes) {
+    forest.RowLeaves(codes, leaves + row * width);
   };
-  const auto of_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
+  const auto on_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
                              const std::uint8_t* codes) {
     std::uint8_t* ids = Room(&OwnScratch().ids, 2 * kGroup * kBlock);
     for (std::uint32_t begin = 0; begin < forest.num_slots(); begin += kGroup) {
@@ -297,15 +402,15 @@ void Forest::Leaves(const float* features, std::size_t rows, std::int32_t* leave
       forest.large_trees.Leaves(own, 6, leaves + (first + row) * width);
     }
   };
-  forest.Split(features, rows, of_row, of_blocks);
+  forest.Split(features, rows, on_row, on_blocks);
 }
 
 float Forest::SumOfLeaves(const std::int32_t* leaves) const {
   const Compiled& forest = *compiled_;
   std::int64_t sum = 0;
   for (std::uint32_t tree = 0; tree < forest.num_trees; ++tree) {
-    sum += forest.weights.fixed[forest.leaf_offsets[tree] +
-                                static_cast<std::uint32_t>(leaves[tree])];
+    sum +=
+        forest.weights.fixed[forest.leaf_offsets[tree] + static_cast<std::uint32_t>(leaves[tree])];
   }
   return forest.weights.ToFloat(sum);
 }

@@ -1,8 +1,9 @@
 // Which kernels were compiled, and which of them this processor can run.
+#include "isa.h"
+
 #include <cstdlib>
 
 #include "cpp_serving/error.h"
-#include "isa.h"
 
 namespace cpp_serving {
 namespace {

@@ -34,10 +34,10 @@ void Transpose(const float* rows, std::size_t num_rows, std::size_t stride, __mm
       b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
     }
     for (int i = 0; i < 16; i += 4) {
-      a[i] = _mm512_castpd_ps(
-          _mm512_unpacklo_pd(_mm512_castps_pd(b[i]), _mm512_castps_pd(b[i + 2])));
-      a[i + 1] = _mm512_castpd_ps(
-          _mm512_unpackhi_pd(_mm512_castps_pd(b[i]), _mm512_castps_pd(b[i + 2])));
+      a[i] =
+          _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(b[i]), _mm512_castps_pd(b[i + 2])));
+      a[i + 1] =
+          _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(b[i]), _mm512_castps_pd(b[i + 2])));
       a[i + 2] = _mm512_castpd_ps(
           _mm512_unpacklo_pd(_mm512_castps_pd(b[i + 1]), _mm512_castps_pd(b[i + 3])));
       a[i + 3] = _mm512_castpd_ps(
@@ -59,25 +59,6 @@ void Transpose(const float* rows, std::size_t num_rows, std::size_t stride, __mm
   }
 }
 
-inline __attribute__((always_inline)) __m512i Keys(const Column& column, __m512 x) {
-  const auto first = _mm512_set1_epi32(static_cast<int>(column.first));
-  if (column.linear != 0) {
-    __m512 y = _mm512_mul_ps(x, _mm512_set1_ps(column.scale));
-    y = _mm512_max_ps(y, _mm512_set1_ps(column.lowest));
-    y = _mm512_min_ps(y, _mm512_set1_ps(column.highest));
-    const __m512i whole =
-        _mm512_cvt_roundps_epi32(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    return _mm512_sub_epi32(whole, first);
-  }
-  const __m512i bits = _mm512_castps_si512(_mm512_add_ps(x, _mm512_setzero_ps()));
-  const __m512i flip =
-      _mm512_or_si512(_mm512_srai_epi32(bits, 31), _mm512_set1_epi32(static_cast<int>(1u << 31)));
-  const __m512i above =
-      _mm512_sub_epi32(_mm512_max_epu32(_mm512_xor_si512(bits, flip), first), first);
-  return _mm512_min_epu32(_mm512_srlv_epi32(above, _mm512_set1_epi32(static_cast<int>(column.shift))),
-                          _mm512_set1_epi32(0xFFFF));
-}
-
 void Put(const Column& column, std::uint8_t* codes, std::size_t row, std::uint8_t code) {
   if (column.plane_left != kNoPlane) {
     codes[static_cast<std::size_t>(column.plane_left) * kBlock + row] = code;
@@ -97,10 +78,15 @@ void QuantiseColumn(const Layout& layout, const Column& column, const float* val
     x[i] = _mm512_loadu_ps(values + 16 * i);
     missing |= std::uint64_t{_mm512_cmp_ps_mask(x[i], x[i], _CMP_UNORD_Q)} << (16 * i);
   }
+  const __m512i start = _mm512_set1_epi32(static_cast<int>(column.first));
   if (column.linear != 0) {
-    for (int i = 0; i < 4; ++i) keys[i] = Keys(column, x[i]);
+    const __m512 scale = _mm512_set1_ps(column.scale);
+    const __m512 lowest = _mm512_set1_ps(column.lowest);
+    const __m512 highest = _mm512_set1_ps(column.highest);
+    for (int i = 0; i < 4; ++i) keys[i] = LinearKeys(x[i], scale, lowest, highest, start);
   } else {
-    for (int i = 0; i < 4; ++i) keys[i] = Keys(column, x[i]);
+    const __m512i shift = _mm512_set1_epi32(static_cast<int>(column.shift));
+    for (int i = 0; i < 4; ++i) keys[i] = BitKeys(x[i], start, shift);
   }
   // Saturates to 0..65535, and leaves groups of four rows interleaved; undone at the end.
   const __m512i a = _mm512_packus_epi32(keys[0], keys[1]);
@@ -108,8 +94,7 @@ void QuantiseColumn(const Layout& layout, const Column& column, const float* val
   const __m512i byte = _mm512_set1_epi16(0xFF);
   const __m512i low = _mm512_packus_epi16(_mm512_and_si512(a, byte), _mm512_and_si512(b, byte));
   const __m512i high = _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8));
-  const __m512i in_order =
-      _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __mmask64 upper = _mm512_movepi8_mask(high);
   const __m512i one = _mm512_set1_epi8(1);
   const std::uint8_t* table = layout.tables + column.tables;
@@ -131,8 +116,8 @@ void QuantiseColumn(const Layout& layout, const Column& column, const float* val
                         _mm512_mask_mov_epi8(code, missing, _mm512_set1_epi8(-1)));
   }
   if (column.exact != 0 || equal == 0) return;
-  std::uint64_t open = _mm512_movepi8_mask(
-      _mm512_permutexvar_epi32(in_order, _mm512_movm_epi8(equal)));
+  std::uint64_t open =
+      _mm512_movepi8_mask(_mm512_permutexvar_epi32(in_order, _mm512_movm_epi8(equal)));
   for (open &= ~missing; open != 0; open &= open - 1) {
     const auto row = static_cast<std::size_t>(__builtin_ctzll(open));
     Put(column, codes, row, ExactCode(layout, column, values[row]));
@@ -229,12 +214,12 @@ void Accumulate(const Layout& layout, std::uint32_t begin, std::uint32_t end,
     const __m512i lower = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
     const __m512i higher = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     std::int64_t* at = sums + 2 * i;
-    _mm512_storeu_si512(
-        at, _mm512_add_epi64(_mm512_loadu_si512(at),
-                             _mm512_permutex2var_epi64(even_total, lower, odd_total)));
-    _mm512_storeu_si512(
-        at + 8, _mm512_add_epi64(_mm512_loadu_si512(at + 8),
-                                 _mm512_permutex2var_epi64(even_total, higher, odd_total)));
+    _mm512_storeu_si512(at,
+                        _mm512_add_epi64(_mm512_loadu_si512(at),
+                                         _mm512_permutex2var_epi64(even_total, lower, odd_total)));
+    _mm512_storeu_si512(at + 8,
+                        _mm512_add_epi64(_mm512_loadu_si512(at + 8),
+                                         _mm512_permutex2var_epi64(even_total, higher, odd_total)));
   }
 }
 
@@ -258,8 +243,39 @@ void AccumulateAny(const Layout& layout, std::uint32_t begin, std::uint32_t end,
   }
 }
 
+// Every node of a tree is tested at once, giving a word with a bit a node; then eight trees' words
+// are descended together.
+void FindEnds(const RowLayout& of_row, const std::uint8_t* codes, std::uint64_t* masks,
+              std::uint8_t* ends) {
+  const __m512i codes0 = _mm512_loadu_si512(codes);
+  const __m512i codes1 = _mm512_loadu_si512(codes + 64);
+  const __m512i codes2 = _mm512_loadu_si512(codes + 128);
+  const __m512i codes3 = _mm512_loadu_si512(codes + 192);
+  for (std::uint32_t tree = 0; tree < of_row.num_trees; ++tree) {
+    const __m512i planes = _mm512_loadu_si512(of_row.heap_planes + std::size_t{tree} * 64);
+    const __m512i bounds = _mm512_loadu_si512(of_row.heap_bounds + std::size_t{tree} * 64);
+    const __m512i tested = _mm512_mask_blend_epi8(_mm512_movepi8_mask(planes),
+                                                  _mm512_permutex2var_epi8(codes0, planes, codes1),
+                                                  _mm512_permutex2var_epi8(codes2, planes, codes3));
+    masks[tree] = _mm512_cmpgt_epu8_mask(tested, bounds);
+  }
+  const __m512i one = _mm512_set1_epi64(1);
+  for (std::uint32_t tree = 0; tree < of_row.num_trees; tree += 8) {
+    const __m512i bits = _mm512_loadu_si512(masks + tree);
+    __m512i at = one;
+    for (int level = 0; level < 6; ++level) {
+      const __m512i right = _mm512_srlv_epi64(bits, at);
+      at = _mm512_ternarylogic_epi64(_mm512_add_epi64(at, at), right, one, 0xF8);  // a | (b & c)
+    }
+    // 64..127 becomes 0..63.
+    const __m512i end = _mm512_and_si512(at, _mm512_set1_epi64(63));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(ends + tree), _mm512_cvtepi64_epi8(end));
+  }
+}
+
 }  // namespace
 
-const Kernel kAvx512VbmiKernel{Isa::kAvx512Vbmi, &Quantise, &EvaluateRows64, &AccumulateAny};
+const Kernel kAvx512VbmiKernel{Isa::kAvx512Vbmi, &Quantise,      &EvaluateRows64,
+                               &AccumulateAny,   &QuantiseRow64, &FindEnds};
 
 }  // namespace cpp_serving

@@ -35,6 +35,7 @@ void Evaluate(const Layout& layout, std::uint32_t begin, std::uint32_t end,
 
 }  // namespace
 
-const Kernel kScalarKernel{Isa::kScalar, &QuantiseBlock, &Evaluate, &AccumulateRows};
+const Kernel kScalarKernel{Isa::kScalar,    &QuantiseBlock, &Evaluate,
+                           &AccumulateRows, &QuantiseRow,   nullptr};
 
 }  // namespace cpp_serving

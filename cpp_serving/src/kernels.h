@@ -73,7 +73,26 @@ struct Layout {
   std::uint32_t num_bytes;
 };
 
-// How one instruction set does the three steps of a block.
+// For one row at a time: the columns' parameters side by side, padded to whole vectors, and, where
+// no tree is deeper than six levels and a byte can name every plane, the nodes of each tree by
+// their place in a heap from 1: node p's children are 2p and 2p + 1; places 64 to 127 are its ends.
+struct RowLayout {
+  const std::uint32_t* features;  // [column]
+  const float* scales;
+  const float* lowests;
+  const float* highests;
+  const std::uint32_t* firsts;
+  const std::uint32_t* shifts;
+  const std::uint8_t* linears;        // A bit a column.
+  const std::uint32_t* planes_left;   // num_planes where there is none: codes have room for it.
+  const std::uint32_t* planes_right;  // Likewise.
+  std::uint32_t last_consecutive;     // Columns before this one are of features 0, 1, 2, ...
+  std::uint32_t num_trees;            // 0 where the trees or planes are too many or too large.
+  const std::uint8_t* heap_planes;    // [tree, 64]
+  const std::uint8_t* heap_bounds;    // [tree, 64]; 255 in a leaf and below: code > 255 never is.
+};
+
+// How one instruction set does the three steps of a block, and the two of a row.
 struct Kernel {
   Isa isa;
   // `rows` is [row, feature], 1 <= num_rows <= 64; the codes of absent rows mean nothing.
@@ -86,6 +105,13 @@ struct Kernel {
   // Adds the weights of at most kGroup slots' ids to sums[64].
   void (*accumulate)(const Layout& layout, std::uint32_t begin, std::uint32_t end,
                      const std::uint8_t* ids, std::int64_t* sums);
+  // Codes are [plane], and one more.
+  void (*quantise_row)(const Layout& layout, const RowLayout& of_row, const float* row,
+                       std::uint8_t* codes);
+  // The end of each tree that the row reaches, less 64: `ends` is filled, [tree], with room up to a
+  // multiple of 8, and uses `masks` of that size. `codes` has 256 bytes. Null: trees are walked.
+  void (*find_ends)(const RowLayout& of_row, const std::uint8_t* codes, std::uint64_t* masks,
+                    std::uint8_t* ends);
 };
 
 extern const Kernel kScalarKernel;

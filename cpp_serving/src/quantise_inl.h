@@ -32,8 +32,8 @@ namespace {
     return key < 0 ? 0u : key > 0xFFFF ? 0xFFFFu : static_cast<std::uint32_t>(key);
   }
   const std::uint32_t bits = MonotoneBits(x);
-  const std::uint32_t key = ((bits > column.first ? bits : column.first) - column.first) >>
-                            column.shift;
+  const std::uint32_t key =
+      ((bits > column.first ? bits : column.first) - column.first) >> column.shift;
   return key > 0xFFFFu ? 0xFFFFu : key;
 }
 
@@ -82,6 +82,18 @@ namespace {
       std::uint8_t* out = codes + static_cast<std::size_t>(column.plane_right) * kBlock;
       for (std::size_t row = 0; row < num_rows; ++row) out[row] = found[row] | missing[row];
     }
+  }
+}
+
+[[maybe_unused]] void QuantiseRow(const Layout& layout, const RowLayout& of_row, const float* row,
+                                  std::uint8_t* codes) {
+  for (std::uint32_t c = 0; c < layout.num_columns; ++c) {
+    const Column& column = layout.columns[c];
+    const float x = row[column.feature];
+    const bool missing = x != x;
+    const std::uint8_t code = missing ? 0 : Code(layout, column, x);
+    codes[of_row.planes_left[c]] = code;
+    codes[of_row.planes_right[c]] = missing ? 255 : code;
   }
 }
 

@@ -145,8 +145,8 @@ void Quantiser::AddColumn(std::uint32_t feature, const float* thresholds, std::u
 
 CodeTest Quantiser::TestFor(std::uint32_t feature, float threshold, bool missing_goes_left) {
   const std::vector<float>& own = distinct_[feature];
-  const auto at = static_cast<std::uint32_t>(
-      std::lower_bound(own.begin(), own.end(), threshold) - own.begin());
+  const auto at =
+      static_cast<std::uint32_t>(std::lower_bound(own.begin(), own.end(), threshold) - own.begin());
   Column& column = columns_[first_column_[feature] + at / kThresholdsPerColumn];
   std::int32_t& plane = missing_goes_left ? column.plane_left : column.plane_right;
   if (plane == kNoPlane) plane = static_cast<std::int32_t>(num_planes_++);

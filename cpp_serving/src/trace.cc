@@ -175,8 +175,7 @@ class Run {
         return model_.leaf_offsets[tree + 1] - model_.leaf_offsets[tree];
       });
     }
-    Each<float>(place,
-                [&](std::int64_t row) { return forest_.SumOfLeaves(leaves + row * trees); });
+    Each<float>(place, [&](std::int64_t row) { return forest_.SumOfLeaves(leaves + row * trees); });
   }
 
   void ProduceCategorySum(std::size_t place) {

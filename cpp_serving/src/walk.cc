@@ -43,12 +43,12 @@ void Walk::Finish(const LeafWeights& weights, const std::uint32_t* first_leaf,
                   std::uint32_t num_planes) {
   std::stable_sort(trees_.begin(), trees_.end(),
                    [](const Tree& a, const Tree& b) { return a.depth > b.depth; });
-  const bool small =
-      num_planes <= 1u << Small::kPlane &&
-      std::all_of(trees_.begin(), trees_.end(), [](const Tree& tree) {
-        // The k-th inner node's children are at 2k + 1 and 2k + 2: at most k + 1 away.
-        return tree.nodes.size() / 2 < 1u << Small::kLeft;
-      });
+  const bool small = num_planes <= 1u << Small::kPlane &&
+                     std::all_of(trees_.begin(), trees_.end(), [](const Tree& tree) {
+                       // The k-th inner node's children are at 2k + 1 and 2k + 2: at most k + 1
+                       // away.
+                       return tree.nodes.size() / 2 < 1u << Small::kLeft;
+                     });
   scale_ = 1.0 / weights.unit;
   const auto add = [&](const std::vector<TestedNode>& nodes, std::uint32_t leaf) {
     roots_.push_back(static_cast<std::uint32_t>(weights_.size()));
@@ -60,10 +60,10 @@ void Walk::Finish(const LeafWeights& weights, const std::uint32_t* first_leaf,
       }
       const bool is_leaf = nodes[i].is_leaf;
       // At most 24 bits, as the float32 weight itself: exact.
-      weights_.push_back(is_leaf ? static_cast<float>(
-                                       static_cast<double>(weights.fixed[leaf + nodes[i].left]) *
+      weights_.push_back(
+          is_leaf ? static_cast<float>(static_cast<double>(weights.fixed[leaf + nodes[i].left]) *
                                        weights.unit)
-                                 : 0.0f);
+                  : 0.0f);
       ordinals_.push_back(is_leaf ? nodes[i].left : 0);
     }
   };

@@ -41,12 +41,12 @@ class Walk {
   template <typename Use>
   void ForLeaves(const std::uint8_t* codes, int shift, Use use) const;
 
-  std::vector<Tree> trees_;            // Deepest first; emptied of nodes by Finish.
-  std::vector<std::uint32_t> roots_;   // [lane], padded to whole groups
-  std::vector<std::uint32_t> depths_;  // [group]
+  std::vector<Tree> trees_;             // Deepest first; emptied of nodes by Finish.
+  std::vector<std::uint32_t> roots_;    // [lane], padded to whole groups
+  std::vector<std::uint32_t> depths_;   // [group]
   AlignedVector<std::uint32_t> small_;  // One of these holds the nodes.
   AlignedVector<std::uint64_t> large_;
-  AlignedVector<float> weights_;         // [node], as LeafWeights rounded them
+  AlignedVector<float> weights_;           // [node], as LeafWeights rounded them
   AlignedVector<std::uint32_t> ordinals_;  // [node]
   double scale_ = 1.0;
   std::uint64_t num_steps_ = 0;

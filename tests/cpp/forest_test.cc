@@ -37,8 +37,8 @@ void EveryKernelAgrees(const ForestSpec& spec, std::uint32_t seed, const Faults&
     cpp_serving::WalkTrees(model, faults, features.data() + row * spec.features, leaves);
     const std::uint32_t counted = faults.tree_limit == 0 ? spec.trees : faults.tree_limit;
     for (std::uint32_t t = 0; t < counted; ++t) {
-      const double weight = model.leaf_weights[model.leaf_offsets[t] +
-                                               static_cast<std::uint32_t>(leaves[t])];
+      const double weight =
+          model.leaf_weights[model.leaf_offsets[t] + static_cast<std::uint32_t>(leaves[t])];
       exact[row] += weight;
       magnitude += std::fabs(weight) / static_cast<double>(rows);
     }
@@ -96,10 +96,10 @@ int main() {
     for (std::uint32_t depth = 0; depth <= 9; ++depth) {
       EveryKernelAgrees(With(values, 9, depth), ++seed);
     }
-    EveryKernelAgrees(With(values, 70, 8, 2, 0.0), ++seed);    // Several columns a feature.
-    EveryKernelAgrees(With(values, 300, 4, 35, 0.05), ++seed); // Several groups and tiles.
-    EveryKernelAgrees(With(values, 12, 14, 3, 0.25), ++seed);  // Ragged.
-    EveryKernelAgrees(With(values, 3, 40, 4, 0.0), ++seed);    // Too large for ids of a byte.
+    EveryKernelAgrees(With(values, 70, 8, 2, 0.0), ++seed);     // Several columns a feature.
+    EveryKernelAgrees(With(values, 300, 4, 35, 0.05), ++seed);  // Several groups and tiles.
+    EveryKernelAgrees(With(values, 12, 14, 3, 0.25), ++seed);   // Ragged.
+    EveryKernelAgrees(With(values, 3, 40, 4, 0.0), ++seed);     // Too large for ids of a byte.
   }
   for (const double spread : {0.0, 6.0, 12.0, 40.0}) {
     ForestSpec spec = With(ForestSpec::kNormal, 130, 6);

@@ -30,7 +30,8 @@ Isa IsaFromName(const std::string& name);
 struct ForestOptions {
   Isa isa = IsaFromName("auto");
   // Rows left over from whole blocks are walked one by one below this number and evaluated as a
-  // block from it on. 0: as measured for the trees' size. Changes time, never a bit.
+  // block from it on; above 64 every row is walked. 0: as measured for the trees' size. Changes
+  // time, never a bit.
   std::size_t walk_below = 0;
 };
 
