@@ -119,9 +119,11 @@ def as_text(figures: dict[str, Any]) -> str:
     lines = [
         "# The scorer against its peers",
         "",
-        "Nanoseconds a row, called from Python, one thread, median of "
-        f"{figures['rounds']} interleaved rounds, on {figures['machine']['processor']} "
-        f"({figures['machine']['threads']} hardware threads).",
+        (
+            "Nanoseconds a row, called from Python, one thread, median of "
+            f"{figures['rounds']} interleaved rounds, on {figures['machine']['processor']} "
+            f"({figures['machine']['threads']} hardware threads)."
+        ),
     ]
     for name, shape in figures["shapes"].items():
         counts = list(shape["ns_per_row"])

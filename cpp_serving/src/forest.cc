@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include "isa.h"
 #include "kernels.h"
 #include "leaf_weights.h"
+#include "line_walk.h"
 #include "quantiser.h"
 #include "units.h"
 #include "walk.h"
@@ -56,11 +58,18 @@ struct Forest::Compiled {
         num_trees(model.num_trees()),
         num_features(model.num_real),
         quantiser(Thresholds(model, faults)) {
-    for (std::uint32_t tree = 0; tree < num_trees; ++tree) AddTree(model, faults, tree);
+    std::vector<std::vector<TestedNode>> trees;
+    for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
+      trees.push_back(Tested(model, faults, tree));
+      AddTree(tree, trees.back());
+    }
     walk.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     large_trees.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     Show();
     ShowRow();
+    num_steps = walk.num_steps();
+    if (of_row.num_trees == 0) AddLines(trees);
+    if (of_row.num_trees != 0 || lines) walk = Walk();
     walk_below = options.walk_below != 0 ? options.walk_below : CheaperFrom();
   }
 
@@ -73,7 +82,7 @@ struct Forest::Compiled {
     return thresholds;
   }
 
-  void AddTree(const Model& model, const Faults& faults, std::uint32_t tree) {
+  std::vector<TestedNode> Tested(const Model& model, const Faults& faults, std::uint32_t tree) {
     std::vector<TestedNode> nodes;
     for (std::uint32_t i = model.node_offsets[tree]; i < model.node_offsets[tree + 1]; ++i) {
       const Node& node = model.nodes[i];
@@ -84,6 +93,10 @@ struct Forest::Compiled {
           quantiser.TestFor(node.feature & Node::kFeatureMask, Threshold(node, faults),
                             (node.feature & Node::kMissingGoesLeft) != 0);
     }
+    return nodes;
+  }
+
+  void AddTree(std::uint32_t tree, const std::vector<TestedNode>& nodes) {
     UnitProgram compiled;
     if (CompileUnits(nodes, &compiled)) {
       AddSlot(tree, compiled);
@@ -91,7 +104,7 @@ struct Forest::Compiled {
       large_trees.Add(tree, nodes);
     }
     AddHeap(tree, nodes);
-    walk.Add(tree, std::move(nodes));
+    walk.Add(tree, nodes);
   }
 
   // Places the nodes of a tree of at most six levels; a deeper one leaves all trees to the walk.
@@ -121,6 +134,11 @@ struct Forest::Compiled {
       places[node.left] = 2 * place;
       places[node.left + 1] = 2 * place + 1;
     }
+  }
+
+  void AddLines(const std::vector<std::vector<TestedNode>>& trees) {
+    if (walk.depth() > LineWalk::kMaxDepth || quantiser.num_planes() > LineWalk::kMaxPlanes) return;
+    lines.emplace(trees, weights, leaf_offsets.data());
   }
 
   void ShowRow() {
@@ -219,7 +237,7 @@ struct Forest::Compiled {
     const double block = static_cast<double>(num_nodes) * (wide ? 1.6 : 3.0) +
                          slots * (tables ? 30.0 : 120.0) +
                          static_cast<double>(layout.num_columns) * (tables ? 50.0 : 400.0);
-    const double steps = static_cast<double>(walk.num_steps()) * 3.0;
+    const double steps = static_cast<double>(num_steps) * (lines ? 2.5 : 3.5);
     const double row = (of_row.num_trees > 0 ? slots * 5.0 : steps) +
                        static_cast<double>(layout.num_columns) * 6.0 + slots;
     return static_cast<std::size_t>(std::min(std::max(2.0, std::ceil(block / row)), 65.0));
@@ -227,6 +245,7 @@ struct Forest::Compiled {
 
   // Of a row that is scored by itself.
   std::int64_t RowSum(const std::uint8_t* codes) const {
+    if (lines) return lines->Sum(codes);
     if (of_row.num_trees == 0) return walk.Sum(codes, 0);
     const std::uint8_t* ends = Ends(codes);
     std::int64_t sum = 0;
@@ -237,6 +256,7 @@ struct Forest::Compiled {
   }
 
   void RowLeaves(const std::uint8_t* codes, std::int32_t* leaves) const {
+    if (lines) return lines->Leaves(codes, leaves);
     if (of_row.num_trees == 0) return walk.Leaves(codes, 0, leaves);
     const std::uint8_t* ends = Ends(codes);
     for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
@@ -307,8 +327,9 @@ struct Forest::Compiled {
   std::uint32_t num_trees;
   std::uint32_t num_features;
   Quantiser quantiser;
-  Walk walk;         // All trees.
-  Walk large_trees;  // Those without a slot.
+  Walk walk;                      // All trees, unless a faster way is there for them.
+  std::optional<LineWalk> lines;  // Where all are shallow, and find_ends is not used.
+  Walk large_trees;               // Those without a slot.
   std::vector<std::uint32_t> slot_trees;
   AlignedVector<std::uint32_t> program;
   std::vector<std::uint32_t> program_at;
@@ -334,7 +355,8 @@ struct Forest::Compiled {
   std::vector<std::uint8_t> row_linears;
   RowLayout of_row{};
   std::int64_t least_sum = 0;
-  std::uint64_t num_nodes = 0;
+  std::uint64_t num_nodes = 0;  // Of the slots' units.
+  std::uint64_t num_steps = 0;  // Of a walk through all trees.
   std::size_t block_bytes = 0;
   std::size_t walk_below = 0;
   Layout layout{};
@@ -423,7 +445,7 @@ std::size_t Forest::EstimatedNanoseconds(std::size_t rows) const {
   // A walked row's: less than a nanosecond a step, two a column. A block costs as much as the
   // fewest rows for which it is chosen.
   const std::size_t row =
-      compiled_->walk.num_steps() + 2 * std::size_t{compiled_->layout.num_columns};
+      compiled_->num_steps + 2 * std::size_t{compiled_->layout.num_columns};
   const std::size_t blocks = (rows + kBlock - 1) / kBlock;
   return row * std::min(rows, blocks * std::min(compiled_->walk_below, kBlock));
 }

@@ -28,6 +28,8 @@ class Walk {
   void Leaves(const std::uint8_t* codes, int shift, std::int32_t* leaves) const;
 
   std::uint32_t num_trees() const { return static_cast<std::uint32_t>(trees_.size()); }
+  // Of the deepest tree.
+  std::uint32_t depth() const { return trees_.empty() ? 0 : trees_.front().depth; }
   std::uint64_t num_steps() const { return num_steps_; }
 
  private:
