@@ -236,10 +236,10 @@ struct Forest::Compiled {
     const auto slots = static_cast<double>(slot_trees.size());
     const double block = static_cast<double>(num_nodes) * (wide ? 1.6 : 3.0) +
                          slots * (tables ? 30.0 : 120.0) +
-                         static_cast<double>(layout.num_columns) * (tables ? 50.0 : 400.0);
+                         static_cast<double>(layout.num_columns) * (tables ? 50.0 : 150.0);
     const double steps = static_cast<double>(num_steps) * (lines ? 2.5 : 3.5);
     const double row = (of_row.num_trees > 0 ? slots * 5.0 : steps) +
-                       static_cast<double>(layout.num_columns) * 6.0 + slots;
+                       static_cast<double>(layout.num_columns) * 8.0 + 2.0 * slots;
     return static_cast<std::size_t>(std::min(std::max(2.0, std::ceil(block / row)), 65.0));
   }
 
@@ -291,10 +291,7 @@ struct Forest::Compiled {
       for (std::size_t row = 0; row < in_blocks; row += at_once * kBlock) {
         const std::size_t here = std::min(at_once * kBlock, in_blocks - row);
         const std::size_t blocks = (here + kBlock - 1) / kBlock;
-        for (std::size_t b = 0; b < blocks; ++b) {
-          kernel.quantise(layout, features + (row + b * kBlock) * num_features,
-                          std::min(kBlock, here - b * kBlock), codes + b * block_bytes);
-        }
+        kernel.quantise(layout, features + row * num_features, here, codes, block_bytes);
         on_blocks(row, blocks, here, codes);
       }
     }
@@ -444,8 +441,7 @@ std::size_t Forest::walk_below() const { return compiled_->walk_below; }
 std::size_t Forest::EstimatedNanoseconds(std::size_t rows) const {
   // A walked row's: less than a nanosecond a step, two a column. A block costs as much as the
   // fewest rows for which it is chosen.
-  const std::size_t row =
-      compiled_->num_steps + 2 * std::size_t{compiled_->layout.num_columns};
+  const std::size_t row = compiled_->num_steps + 2 * std::size_t{compiled_->layout.num_columns};
   const std::size_t blocks = (rows + kBlock - 1) / kBlock;
   return row * std::min(rows, blocks * std::min(compiled_->walk_below, kBlock));
 }

@@ -43,7 +43,7 @@ void Evaluate(const Layout& layout, std::uint32_t begin, std::uint32_t end,
 
 }  // namespace
 
-const Kernel kAvx2Kernel{Isa::kAvx2,      &QuantiseBlock, &Evaluate,
-                         &AccumulateRows, &QuantiseRow,   nullptr};
+const Kernel kAvx2Kernel{Isa::kAvx2,      &QuantiseRows, &Evaluate,
+                         &AccumulateRows, &QuantiseRow,  nullptr};
 
 }  // namespace cpp_serving

@@ -5,7 +5,7 @@
 
 namespace cpp_serving {
 
-const Kernel kAvx512BwKernel{Isa::kAvx512Bw,  &QuantiseBlock, &EvaluateRows64,
+const Kernel kAvx512BwKernel{Isa::kAvx512Bw,  &QuantiseRows,  &EvaluateRows64,
                              &AccumulateRows, &QuantiseRow64, nullptr};
 
 }  // namespace cpp_serving

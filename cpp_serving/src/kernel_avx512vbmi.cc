@@ -137,23 +137,40 @@ void QuantiseByValue(const Layout& layout, const Column& column, const float* va
   }
 }
 
-void Quantise(const Layout& layout, const float* rows, std::size_t num_rows, std::uint8_t* codes) {
+// Tile by tile of 16 features, so that their tables are fetched once for all rows.
+void Quantise(const Layout& layout, const float* rows, std::size_t num_rows, std::uint8_t* codes,
+              std::size_t block_bytes) {
   alignas(64) float values[16 * kBlock];
-  std::uint32_t c = 0;
-  while (c < layout.num_columns) {
-    const std::uint32_t tile = layout.columns[c].feature / 16 * 16;
+  std::uint32_t begin = 0;
+  while (begin < layout.num_columns) {
+    const std::uint32_t tile = layout.columns[begin].feature / 16 * 16;
     const std::uint32_t present = layout.num_features - tile;
     const auto mask = static_cast<__mmask16>(present >= 16 ? 0xFFFF : (1u << present) - 1);
-    Transpose(rows + tile, num_rows, layout.num_features, mask, values);
-    for (; c < layout.num_columns && layout.columns[c].feature < tile + 16; ++c) {
-      const Column& column = layout.columns[c];
-      const float* of_feature = values + (column.feature - tile) * kBlock;
-      if (column.rounds > kMaxRounds) {
-        QuantiseByValue(layout, column, of_feature, codes);
-      } else {
-        QuantiseColumn(layout, column, of_feature, codes);
+    const std::uint32_t last = tile + (present >= 16 ? 15 : present - 1);
+    std::uint32_t end = begin;
+    while (end < layout.num_columns && layout.columns[end].feature < tile + 16) ++end;
+    for (std::size_t row = 0; row < num_rows; row += kBlock) {
+      const std::size_t count = num_rows - row < kBlock ? num_rows - row : kBlock;
+      const float* block = rows + row * layout.num_features + tile;
+      Transpose(block, count, layout.num_features, mask, values);
+      std::uint8_t* of_block = codes + row / kBlock * block_bytes;
+      for (std::uint32_t c = begin; c < end; ++c) {
+        const Column& column = layout.columns[c];
+        const float* of_feature = values + (column.feature - tile) * kBlock;
+        // The next block's rows, a few at a time: they are too far apart for the processor to
+        // foresee, and it can wait for a few lines only.
+        for (std::size_t i = 0; i < 4; ++i) {
+          const std::size_t next = row + kBlock + ((c - begin) % 16) * 4 + i;
+          if (next < num_rows) __builtin_prefetch(rows + next * layout.num_features + last);
+        }
+        if (column.rounds > kMaxRounds) {
+          QuantiseByValue(layout, column, of_feature, of_block);
+        } else {
+          QuantiseColumn(layout, column, of_feature, of_block);
+        }
       }
     }
+    begin = end;
   }
 }
 

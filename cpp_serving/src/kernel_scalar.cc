@@ -35,7 +35,7 @@ void Evaluate(const Layout& layout, std::uint32_t begin, std::uint32_t end,
 
 }  // namespace
 
-const Kernel kScalarKernel{Isa::kScalar,    &QuantiseBlock, &Evaluate,
-                           &AccumulateRows, &QuantiseRow,   nullptr};
+const Kernel kScalarKernel{Isa::kScalar,    &QuantiseRows, &Evaluate,
+                           &AccumulateRows, &QuantiseRow,  nullptr};
 
 }  // namespace cpp_serving

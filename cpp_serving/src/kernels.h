@@ -95,9 +95,10 @@ struct RowLayout {
 // How one instruction set does the three steps of a block, and the two of a row.
 struct Kernel {
   Isa isa;
-  // `rows` is [row, feature], 1 <= num_rows <= 64; the codes of absent rows mean nothing.
+  // `rows` is [row, feature], at least one; their codes are [block, plane, 64], blocks being
+  // `block_bytes` apart. The codes of rows that the last block lacks mean nothing.
   void (*quantise)(const Layout& layout, const float* rows, std::size_t num_rows,
-                   std::uint8_t* codes);
+                   std::uint8_t* codes, std::size_t block_bytes);
   // `ids` is filled, [slot - begin, 64], and ids + kGroup * 64 from the codes of another block,
   // unless that is null. At most kGroup slots.
   void (*evaluate)(const Layout& layout, std::uint32_t begin, std::uint32_t end,

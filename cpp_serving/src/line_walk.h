@@ -37,14 +37,14 @@ class LineWalk {
   template <typename Use>
   void ForEnds(const std::uint8_t* codes, Use use) const;
 
-  std::vector<std::uint32_t> order_;        // [lane]: the tree; whole groups, the last repeated.
+  std::vector<std::uint32_t> order_;         // [lane]: the tree; whole groups, the last repeated.
   std::vector<std::uint32_t> upper_levels_;  // [group]
   std::vector<std::uint32_t> upper_;         // [lane]: first word of its upper line
   std::vector<std::uint32_t> lower_;         // [lane]: first word of its lower lines
   std::size_t num_trees_;
   double scale_;
   AlignedVector<std::uint32_t> words_;
-  AlignedVector<float> weights_;         // At the word that is 16 before where a walk ends.
+  AlignedVector<float> weights_;          // At the word that is 16 before where a walk ends.
   AlignedVector<std::int32_t> ordinals_;  // Likewise.
 };
 

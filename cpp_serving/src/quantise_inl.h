@@ -62,25 +62,30 @@ namespace {
   return static_cast<std::uint8_t>(code);
 }
 
-[[maybe_unused]] void QuantiseBlock(const Layout& layout, const float* rows, std::size_t num_rows,
-                                    std::uint8_t* codes) {
+// Column by column, so that a column's tables are fetched once for all rows.
+[[maybe_unused]] void QuantiseRows(const Layout& layout, const float* rows, std::size_t num_rows,
+                                   std::uint8_t* codes, std::size_t block_bytes) {
   for (std::uint32_t c = 0; c < layout.num_columns; ++c) {
     const Column& column = layout.columns[c];
     const float* values = rows + column.feature;
-    std::uint8_t found[kBlock];
-    std::uint8_t missing[kBlock];
-    for (std::size_t row = 0; row < num_rows; ++row) {
-      const float x = values[row * layout.num_features];
-      missing[row] = x != x ? 255 : 0;
-      found[row] = x != x ? 0 : Code(layout, column, x);
-    }
-    if (column.plane_left != kNoPlane) {
-      std::uint8_t* out = codes + static_cast<std::size_t>(column.plane_left) * kBlock;
-      for (std::size_t row = 0; row < num_rows; ++row) out[row] = found[row];
-    }
-    if (column.plane_right != kNoPlane) {
-      std::uint8_t* out = codes + static_cast<std::size_t>(column.plane_right) * kBlock;
-      for (std::size_t row = 0; row < num_rows; ++row) out[row] = found[row] | missing[row];
+    for (std::size_t begin = 0; begin < num_rows; begin += kBlock) {
+      const std::size_t count = num_rows - begin < kBlock ? num_rows - begin : kBlock;
+      std::uint8_t found[kBlock];
+      std::uint8_t missing[kBlock];
+      for (std::size_t row = 0; row < count; ++row) {
+        const float x = values[(begin + row) * layout.num_features];
+        missing[row] = x != x ? 255 : 0;
+        found[row] = x != x ? 0 : Code(layout, column, x);
+      }
+      std::uint8_t* block = codes + begin / kBlock * block_bytes;
+      if (column.plane_left != kNoPlane) {
+        std::uint8_t* out = block + static_cast<std::size_t>(column.plane_left) * kBlock;
+        for (std::size_t row = 0; row < count; ++row) out[row] = found[row];
+      }
+      if (column.plane_right != kNoPlane) {
+        std::uint8_t* out = block + static_cast<std::size_t>(column.plane_right) * kBlock;
+        for (std::size_t row = 0; row < count; ++row) out[row] = found[row] | missing[row];
+      }
     }
   }
 }
