@@ -301,8 +301,9 @@ void AddMethod(const py::handle& type, const char* name, const char* signature) 
   py::setattr(type, name, py::reinterpret_steal<py::object>(method));
 }
 
-ForestOptions OptionsFrom(const std::string& kernel) {
+ForestOptions OptionsFrom(const std::string& kernel, std::uint32_t threads) {
   ForestOptions options;
+  options.threads = threads;
   options.isa = IsaFromName(kernel);
   return options;
 }
@@ -327,20 +328,22 @@ PYBIND11_MODULE(_core, m) {
            py::arg("threshold_le") = false, py::arg("tree_limit") = 0);
   py::class_<Scorer> scorer(m, "Scorer");
   scorer
-      .def(py::init([](const std::filesystem::path& path, const std::string& kernel) {
-             return std::make_unique<Scorer>(Artifact::Open(path), Faults{}, OptionsFrom(kernel));
+      .def(py::init([](const std::filesystem::path& path, const std::string& kernel,
+                       std::uint32_t threads) {
+             return std::make_unique<Scorer>(Artifact::Open(path), Faults{},
+                                             OptionsFrom(kernel, threads));
            }),
-           py::arg("path"), py::kw_only(), py::arg("kernel") = "auto")
+           py::arg("path"), py::kw_only(), py::arg("kernel") = "auto", py::arg("threads") = 1)
       .def_static(
           "from_bytes",
           [](const py::bytes& data, const std::string& where, const Faults& faults,
-             const std::string& kernel) {
+             const std::string& kernel, std::uint32_t threads) {
             const auto bytes = static_cast<std::string_view>(data);
             return std::make_unique<Scorer>(Artifact::FromBytes(bytes, where), faults,
-                                            OptionsFrom(kernel));
+                                            OptionsFrom(kernel, threads));
           },
           py::arg("data"), py::arg("where"), py::kw_only(), py::arg("faults") = Faults{},
-          py::arg("kernel") = "auto")
+          py::arg("kernel") = "auto", py::arg("threads") = 1)
       .def_static("kernels",
                   [] {
                     std::vector<std::string> names;
@@ -354,6 +357,7 @@ PYBIND11_MODULE(_core, m) {
       .def("features", &FeatureTuples)
       .def_property_readonly("kernel",
                              [](const Scorer& s) { return cpp_serving::NameOf(s.forest().isa()); })
+      .def_property_readonly("threads", [](const Scorer& s) { return s.forest().threads(); })
       .def_property_readonly("walk_below", [](const Scorer& s) { return s.forest().walk_below(); })
       .def_property_readonly("training_id",
                              [](const Scorer& s) { return s.model().artifact->training_id(); })

@@ -6,10 +6,12 @@
 #include <limits>
 #include <optional>
 
+#include "cpp_serving/error.h"
 #include "isa.h"
 #include "kernels.h"
 #include "leaf_weights.h"
 #include "line_walk.h"
+#include "pool.h"
 #include "quantiser.h"
 #include "units.h"
 #include "walk.h"
@@ -20,6 +22,16 @@ namespace {
 // Codes of the rows in work stay below this: about half of a second-level cache.
 constexpr std::size_t kCodeBytes = 512 * 1024;
 constexpr std::size_t kMaxBlocks = 32;
+
+// Below twice this many rows another thread costs more than it saves.
+constexpr std::size_t kPart = 4 * kBlock;
+constexpr std::uint32_t kMaxThreads = 256;
+
+std::uint32_t Checked(std::uint32_t threads) {
+  if (threads >= 1 && threads <= kMaxThreads) return threads;
+  throw Error(Error::Kind::kStack, std::to_string(threads) + " threads are asked for.",
+              "the option 'threads'", "use 1 to " + std::to_string(kMaxThreads));
+}
 
 // A thread's scratch memory.
 struct Scratch {
@@ -52,6 +64,7 @@ float Threshold(const Node& node, const Faults& faults) {
 struct Forest::Compiled {
   Compiled(const Model& model, const Faults& faults, ForestOptions options)
       : kernel(KernelOf(options.isa)),
+        pool(Checked(options.threads)),
         leaf_offsets(model.leaf_offsets.begin(), model.leaf_offsets.end()),
         weights(model.leaf_weights, model.leaf_offsets,
                 faults.tree_limit == 0 ? model.num_trees() : faults.tree_limit),
@@ -305,6 +318,17 @@ struct Forest::Compiled {
     }
   }
 
+  // Calls task(first row, rows) for parts of the rows, on all threads.
+  template <typename Task>
+  void Share(std::size_t rows, Task task) const {
+    const std::size_t threads = pool.num_threads();
+    if (threads == 1 || rows < 2 * kPart) return task(0, rows);
+    // Whole blocks, four parts a thread: the last to finish is not waited for long.
+    const std::size_t part = std::max(kPart, (rows / (4 * threads) + kBlock - 1) / kBlock * kBlock);
+    pool.Run((rows + part - 1) / part,
+             [&](std::size_t i) { task(i * part, std::min(part, rows - i * part)); });
+  }
+
   // Calls use(block, ids) for every block, its slots' ids evaluated.
   template <typename Use>
   void ForBlocks(std::uint32_t begin, std::uint32_t end, std::size_t blocks,
@@ -319,6 +343,7 @@ struct Forest::Compiled {
   }
 
   const Kernel& kernel;
+  mutable Pool pool;                        // Makes its own calls safe.
   std::vector<std::uint32_t> leaf_offsets;  // [tree + 1]
   LeafWeights weights;
   std::uint32_t num_trees;
@@ -366,6 +391,19 @@ Forest::Forest(Forest&&) noexcept = default;
 Forest& Forest::operator=(Forest&&) noexcept = default;
 
 void Forest::LeafSums(const float* features, std::size_t rows, float* sums) const {
+  compiled_->Share(rows, [&](std::size_t first, std::size_t count) {
+    SumRows(features + first * compiled_->num_features, count, sums + first);
+  });
+}
+
+void Forest::Leaves(const float* features, std::size_t rows, std::int32_t* leaves) const {
+  compiled_->Share(rows, [&](std::size_t first, std::size_t count) {
+    FindLeaves(features + first * compiled_->num_features, count,
+               leaves + first * compiled_->num_trees);
+  });
+}
+
+void Forest::SumRows(const float* features, std::size_t rows, float* sums) const {
   const Compiled& forest = *compiled_;
   const auto on_row = [&](std::size_t row, const std::uint8_t* codes) {
     sums[row] = forest.weights.ToFloat(forest.RowSum(codes));
@@ -393,7 +431,7 @@ void Forest::LeafSums(const float* features, std::size_t rows, float* sums) cons
   forest.Split(features, rows, on_row, on_blocks);
 }
 
-void Forest::Leaves(const float* features, std::size_t rows, std::int32_t* leaves) const {
+void Forest::FindLeaves(const float* features, std::size_t rows, std::int32_t* leaves) const {
   const Compiled& forest = *compiled_;
   const std::size_t width = forest.num_trees;
   const auto on_row = [&](std::size_t row, const std::uint8_t* codes) {
@@ -435,6 +473,8 @@ float Forest::SumOfLeaves(const std::int32_t* leaves) const {
 }
 
 Isa Forest::isa() const { return compiled_->kernel.isa; }
+
+std::uint32_t Forest::threads() const { return compiled_->pool.num_threads(); }
 
 std::size_t Forest::walk_below() const { return compiled_->walk_below; }
 

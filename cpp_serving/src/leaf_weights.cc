@@ -6,8 +6,8 @@
 namespace cpp_serving {
 namespace {
 
-constexpr int kSumBits = 52;     // So that every sum is a double, with a bit to spare.
-constexpr int kSmallest = -200;  // Below the lowest bit of any float32, 2^-149.
+constexpr int kSumBits = 53;  // So that every sum is a double.
+constexpr int kNoBit = 1000;  // Above any bit of a float32.
 
 // The exponent of the lowest bit that is set in a weight other than zero.
 int LowestBit(float weight) {
@@ -25,7 +25,7 @@ LeafWeights::LeafWeights(Span<float> weights, Span<std::uint32_t> leaf_offsets,
                          std::uint32_t num_counted)
     : fixed(weights.size, 0) {
   double largest_sum = 0.0;
-  int lowest_bit = -kSmallest;
+  int lowest_bit = kNoBit;
   for (std::uint32_t tree = 0; tree < num_counted; ++tree) {
     double largest = 0.0;
     for (std::uint32_t leaf = leaf_offsets[tree]; leaf < leaf_offsets[tree + 1]; ++leaf) {
@@ -36,7 +36,8 @@ LeafWeights::LeafWeights(Span<float> weights, Span<std::uint32_t> leaf_offsets,
     largest_sum += largest;
   }
   int exponent = 0;
-  std::frexp(largest_sum, &exponent);  // largest_sum < 2^exponent
+  // largest_sum < 2^exponent, also when every weight is rounded up.
+  std::frexp(largest_sum * (1 + 0x1p-30), &exponent);
   const int k = largest_sum == 0.0 ? 0 : std::min(-lowest_bit, kSumBits - exponent);
   unit = std::ldexp(1.0, -k);
   for (std::uint32_t leaf = 0; leaf < leaf_offsets[num_counted]; ++leaf) {

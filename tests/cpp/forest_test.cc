@@ -1,7 +1,12 @@
 // Every kernel gives the leaves of the plain walk and one sum, however the rows are split.
 #include "cpp_serving/forest.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "check.h"
 #include "cpp_serving/trees.h"
@@ -87,9 +92,50 @@ ForestSpec With(ForestSpec::Values values, std::uint32_t trees, std::uint32_t de
   return spec;
 }
 
+// Parts are shared by threads, from several callers at once, and again after a fork.
+void ThreadsChangeNothing() {
+  const ForestSpec spec = With(ForestSpec::kNormal, 40, 6);
+  const Model model = RandomForest(spec, 77);
+  const std::size_t rows = 4000;
+  const std::vector<float> features = RowsFor(spec, model, rows, 78);
+  std::vector<float> expected(rows);
+  std::vector<std::int32_t> leaves(rows * spec.trees);
+  const Forest alone(model, {});
+  alone.LeafSums(features.data(), rows, expected.data());
+  alone.Leaves(features.data(), rows, leaves.data());
+  ForestOptions options;
+  options.threads = 3;
+  const Forest forest(model, {}, options);
+  CHECK(forest.threads() == 3);
+  const auto agrees = [&] {
+    std::vector<float> sums(rows, -1.0f);
+    std::vector<std::int32_t> found(leaves.size(), -1);
+    forest.LeafSums(features.data(), rows, sums.data());
+    forest.Leaves(features.data(), rows, found.data());
+    return SameBits(sums, expected) && found == leaves;
+  };
+  std::vector<std::thread> callers;
+  std::atomic<int> agreed{0};
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) agreed += agrees() ? 1 : 0;
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(agreed == 80);
+  const pid_t child = fork();
+  if (child == 0) _exit(agrees() ? 0 : 1);
+  int status = -1;
+  waitpid(child, &status, 0);
+  CHECK(status == 0);
+  options.threads = 0;
+  CHECK(Has(ErrorOf([&] { Forest(model, {}, options); }), "0 threads"));
+}
+
 }  // namespace
 
 int main() {
+  ThreadsChangeNothing();
   std::uint32_t seed = 0;
   for (const auto values : {ForestSpec::kNormal, ForestSpec::kCounts, ForestSpec::kHeavyTailed,
                             ForestSpec::kCrowded, ForestSpec::kAnyBits}) {

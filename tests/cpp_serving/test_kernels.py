@@ -109,6 +109,17 @@ def test_scores_are_those_of_the_leaves_weights(model: Model) -> None:
     np.testing.assert_allclose(scorer.score(rows), expected, rtol=2e-7)
 
 
+def test_threads_change_no_bit(model: Model) -> None:
+    rows = model.rows(3000, seed=4)
+    shared = Scorer(model.path, threads=2)
+
+    assert (shared.threads, model.scorers[-1].threads) == (2, 1)
+    assert shared.score(rows).tobytes() == model.scorers[-1].score(rows).tobytes()
+    assert shared.leaves(rows).tobytes() == model.scorers[-1].leaves(rows).tobytes()
+    with pytest.raises(StackError, match="0 threads"):
+        Scorer(model.path, threads=0)
+
+
 def test_score_into_fills_what_it_is_given(model: Model) -> None:
     rows = model.rows(100, seed=2)
     out = np.full(100, -1, dtype=np.float32)

@@ -33,20 +33,24 @@ struct ForestOptions {
   // block from it on; above 64 every row is walked. 0: as measured for the trees' size. Changes
   // time, never a bit.
   std::size_t walk_below = 0;
+  // Threads that share a call of many rows, the caller's among them; the others are kept waiting
+  // for the next one. 1 to 256.
+  std::uint32_t threads = 1;
 };
 
 // Leaf weights are summed as integers: a weight w counts as fix(w) = w * 2^k rounded to nearest,
 // and the sum of a row is (sum of fix(w_t) over trees) * 2^-k, rounded once to float32. k is the
 // smallest that makes every fix exact, but no larger than keeps every possible sum below 2^53. So
 // the sum is that of exact arithmetic wherever the weights' bits span less than 53 places, and
-// within num_trees * 2^-(k + 1) of it elsewhere, before the one rounding.
+// within num_trees * 2^-(k + 1) of it elsewhere, before the one rounding: at most num_trees *
+// 2^-53 * (sum over trees of the largest |w|).
 //
 // Const methods may run on several threads; each thread keeps its own scratch memory, which
 // grows to what the largest call needed.
 class Forest {
  public:
   // Compiles the trees of a validated model. Throws Error(kStack) for an instruction set that can
-  // not run here.
+  // not run here and for a number of threads out of range.
   Forest(const Model& model, const Faults& faults, ForestOptions options = {});
   ~Forest();
   Forest(Forest&&) noexcept;
@@ -63,11 +67,15 @@ class Forest {
 
   Isa isa() const;
   std::size_t walk_below() const;
+  std::uint32_t threads() const;
   // Time of a call, very roughly, in nanoseconds: what releasing a lock is weighed against.
   std::size_t EstimatedNanoseconds(std::size_t rows) const;
 
  private:
   struct Compiled;
+  void SumRows(const float* features, std::size_t rows, float* sums) const;
+  void FindLeaves(const float* features, std::size_t rows, std::int32_t* leaves) const;
+
   std::unique_ptr<const Compiled> compiled_;
 };
 
