@@ -7,12 +7,14 @@
 #include <optional>
 
 #include "cpp_serving/error.h"
+#include "heaps.h"
 #include "isa.h"
 #include "kernels.h"
 #include "leaf_weights.h"
 #include "line_walk.h"
 #include "pool.h"
 #include "quantiser.h"
+#include "scratch.h"
 #include "units.h"
 #include "walk.h"
 
@@ -31,26 +33,6 @@ std::uint32_t Checked(std::uint32_t threads) {
   if (threads >= 1 && threads <= kMaxThreads) return threads;
   throw Error(Error::Kind::kStack, std::to_string(threads) + " threads are asked for.",
               "the option 'threads'", "use 1 to " + std::to_string(kMaxThreads));
-}
-
-// A thread's scratch memory.
-struct Scratch {
-  AlignedVector<std::uint64_t> masks;
-  AlignedVector<std::uint8_t> ends;
-  AlignedVector<std::uint8_t> codes;
-  AlignedVector<std::uint8_t> ids;
-  AlignedVector<std::int64_t> sums;
-};
-
-Scratch& OwnScratch() {
-  static thread_local Scratch scratch;
-  return scratch;
-}
-
-template <typename T>
-T* Room(AlignedVector<T>* values, std::size_t count) {
-  if (values->size() < count) values->resize(count);
-  return values->data();
 }
 
 // x <= t goes left where x < the next float does.
@@ -79,7 +61,8 @@ struct Forest::Compiled {
     walk.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     large_trees.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     Show();
-    ShowRow();
+    side_by_side.Show(layout, quantiser.num_planes(), &of_row);
+    if (heaps.fit() && kernel.find_ends != nullptr) heaps.Show(&of_row);
     num_steps = walk.num_steps();
     if (of_row.num_trees == 0) AddLines(trees);
     if (of_row.num_trees != 0 || lines) walk = Walk();
@@ -116,80 +99,13 @@ struct Forest::Compiled {
     } else {
       large_trees.Add(tree, nodes);
     }
-    AddHeap(tree, nodes);
+    heaps.Add(nodes, weights.fixed.data() + leaf_offsets[tree]);
     walk.Add(tree, nodes);
-  }
-
-  // Places the nodes of a tree of at most six levels; a deeper one leaves all trees to the walk.
-  void AddHeap(std::uint32_t tree, const std::vector<TestedNode>& nodes) {
-    if (!heaps_fit) return;
-    const std::size_t first = heap_planes.size();
-    heap_planes.resize(first + 64, 0);
-    heap_bounds.resize(first + 64, 255);
-    heap_weights.resize(first + 64, 0);
-    heap_leaves.resize(first + 64, 0);
-    std::vector<std::uint32_t> places(nodes.size(), 1);
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const TestedNode& node = nodes[i];
-      std::uint32_t place = places[i];
-      if (node.is_leaf) {
-        while (place < 64) place *= 2;  // Below a leaf every row goes left.
-        heap_weights[first + place - 64] = weights.fixed[leaf_offsets[tree] + node.left];
-        heap_leaves[first + place - 64] = static_cast<std::int32_t>(node.left);
-        continue;
-      }
-      if (place >= 64 || node.test.plane >= 256) {
-        heaps_fit = false;
-        return;
-      }
-      heap_planes[first + place] = static_cast<std::uint8_t>(node.test.plane);
-      heap_bounds[first + place] = static_cast<std::uint8_t>(node.test.bound);
-      places[node.left] = 2 * place;
-      places[node.left + 1] = 2 * place + 1;
-    }
   }
 
   void AddLines(const std::vector<std::vector<TestedNode>>& trees) {
     if (walk.depth() > LineWalk::kMaxDepth || quantiser.num_planes() > LineWalk::kMaxPlanes) return;
     lines.emplace(trees, weights, leaf_offsets.data());
-  }
-
-  void ShowRow() {
-    const std::size_t padded = (std::size_t{layout.num_columns} + 15) / 16 * 16;
-    const auto sized = [&](auto* values) {
-      values->assign(padded, {});
-      return values->data();
-    };
-    of_row.features = sized(&row_features);
-    of_row.scales = sized(&row_scales);
-    of_row.lowests = sized(&row_lowests);
-    of_row.highests = sized(&row_highests);
-    of_row.firsts = sized(&row_firsts);
-    of_row.shifts = sized(&row_shifts);
-    of_row.planes_left = sized(&row_planes_left);
-    of_row.planes_right = sized(&row_planes_right);
-    row_linears.assign(padded / 8, 0);
-    of_row.linears = row_linears.data();
-    const auto plane = [&](std::int32_t of_column) {
-      return of_column == kNoPlane ? quantiser.num_planes() : static_cast<std::uint32_t>(of_column);
-    };
-    for (std::uint32_t c = 0; c < layout.num_columns; ++c) {
-      const Column& column = layout.columns[c];
-      row_features[c] = column.feature;
-      row_scales[c] = column.scale;
-      row_lowests[c] = column.lowest;
-      row_highests[c] = column.highest;
-      row_firsts[c] = column.first;
-      row_shifts[c] = column.shift;
-      row_planes_left[c] = plane(column.plane_left);
-      row_planes_right[c] = plane(column.plane_right);
-      row_linears[c / 8] = static_cast<std::uint8_t>(row_linears[c / 8] | column.linear << (c % 8));
-      if (column.feature == c && of_row.last_consecutive == c) of_row.last_consecutive = c + 1;
-    }
-    if (!heaps_fit || kernel.find_ends == nullptr) return;
-    of_row.num_trees = num_trees;
-    of_row.heap_planes = heap_planes.data();
-    of_row.heap_bounds = heap_bounds.data();
   }
 
   void AddSlot(std::uint32_t tree, const UnitProgram& compiled) {
@@ -260,21 +176,13 @@ struct Forest::Compiled {
   std::int64_t RowSum(const std::uint8_t* codes) const {
     if (lines) return lines->Sum(codes);
     if (of_row.num_trees == 0) return walk.Sum(codes, 0);
-    const std::uint8_t* ends = Ends(codes);
-    std::int64_t sum = 0;
-    for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
-      sum += heap_weights[std::size_t{tree} * 64 + ends[tree]];
-    }
-    return sum;
+    return heaps.Sum(Ends(codes));
   }
 
   void RowLeaves(const std::uint8_t* codes, std::int32_t* leaves) const {
     if (lines) return lines->Leaves(codes, leaves);
     if (of_row.num_trees == 0) return walk.Leaves(codes, 0, leaves);
-    const std::uint8_t* ends = Ends(codes);
-    for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
-      leaves[tree] = heap_leaves[std::size_t{tree} * 64 + ends[tree]];
-    }
+    heaps.Leaves(Ends(codes), leaves);
   }
 
   const std::uint8_t* Ends(const std::uint8_t* codes) const {
@@ -361,20 +269,8 @@ struct Forest::Compiled {
   AlignedVector<std::int64_t> slot_weights;  // [slot, 256]: above the slot's least, by id
   AlignedVector<std::uint8_t> weight_bytes;
   std::vector<std::uint32_t> weight_bytes_at;
-  bool heaps_fit = true;
-  AlignedVector<std::uint8_t> heap_planes;   // [tree, 64]
-  AlignedVector<std::uint8_t> heap_bounds;   // [tree, 64]
-  AlignedVector<std::int64_t> heap_weights;  // [tree, 64], by end
-  AlignedVector<std::int32_t> heap_leaves;   // [tree, 64], by end
-  AlignedVector<std::uint32_t> row_features;
-  AlignedVector<float> row_scales;
-  AlignedVector<float> row_lowests;
-  AlignedVector<float> row_highests;
-  AlignedVector<std::uint32_t> row_firsts;
-  AlignedVector<std::uint32_t> row_shifts;
-  AlignedVector<std::uint32_t> row_planes_left;
-  AlignedVector<std::uint32_t> row_planes_right;
-  std::vector<std::uint8_t> row_linears;
+  Heaps heaps;
+  ColumnsSideBySide side_by_side;
   RowLayout of_row{};
   std::int64_t least_sum = 0;
   std::uint64_t num_nodes = 0;  // Of the slots' units.
