@@ -28,6 +28,7 @@ inline float DrawnValue(const ForestSpec& spec, std::mt19937& rng) {
     case ForestSpec::kCounts:
       return static_cast<float>(std::floor(std::fabs(normal(rng)) * 40) / 2);
     case ForestSpec::kHeavyTailed:
+      if (rng() % 20 == 0) return rng() % 2 == 0 ? 0.0f : -0.0f;
       return static_cast<float>(std::exp(8 * normal(rng)) * (rng() % 2 == 0 ? 1 : -1));
     case ForestSpec::kCrowded: {  // Neighbouring floats far from zero, and one outlier.
       float value = rng() % 50 == 0 ? 1e30f : 1e6f;
