@@ -90,7 +90,8 @@ def _roundings(scorer: Scorer) -> dict[str, Rounding]:
     return {
         "regression.leaf_sum": Rounding(
             absolute=leaf_bound,
-            why=f"{once}: 2^-24 x the sum over trees of the largest |weight| {leaves:.6g}",
+            why="summed as integers of one scale, rounded once to float32: 2^-24 x the sum over "
+            f"trees of the largest |weight| {leaves:.6g}",
         ),
         "regression.category_sum": Rounding(
             absolute=category_bound,
@@ -111,6 +112,9 @@ def _roundings(scorer: Scorer) -> dict[str, Rounding]:
 
 def _sum_bound(largest: float, terms: int) -> float:
     """Error of a float64 sum of so many terms, in any order, rounded once to float32.
+
+    Leaves are summed as integers that keep bits down to 2^-53 of the largest sum: each tree's
+    weight is moved by half of that at most, which is less.
 
     Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, section 4.2.
     """

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -14,12 +15,12 @@
 
 #include "cpp_serving/arrow_abi.h"
 #include "cpp_serving/error.h"
+#include "cpp_serving/forest.h"
 #include "cpp_serving/scorer.h"
 #include "cpp_serving/trees.h"
 
 namespace py = pybind11;
 using namespace cpp_serving;  // NOLINT: this file stands at the library's edge.
-using Matrix = py::array_t<float, py::array::c_style>;  // no forcecast
 
 namespace {
 
@@ -135,22 +136,73 @@ py::dict TraceBatch(const Scorer& scorer, const py::object& batch,
   return values;
 }
 
-py::array Leaves(const Scorer& scorer, const Matrix& features) {
-  const Model& model = scorer.model();
-  if (features.ndim() != 2 || features.shape(1) != model.num_real) {
-    throw py::type_error("features are not [row, " + std::to_string(model.num_real) + "]");
+// A numpy array's own fields: reading them costs nothing, py::array_t's checks a microsecond.
+struct FloatArray {
+  // Null where the object is no native float32 array of the given dimensions, C order, aligned.
+  static const py::detail::PyArray_Proxy* Of(PyObject* object, int ndim) {
+    static const auto& api = py::detail::npy_api::get();
+    constexpr int kFlags = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    if (!api.PyArray_Check_(object)) return nullptr;
+    const auto* array = py::detail::array_proxy(object);
+    const auto* dtype = py::detail::array_descriptor_proxy(array->descr);
+    const bool fits = dtype->type_num == py::detail::npy_api::NPY_FLOAT_ &&
+                      (dtype->byteorder == '=' || dtype->byteorder == '|') && array->nd == ndim &&
+                      (array->flags & kFlags) == kFlags;
+    return fits ? array : nullptr;
   }
-  py::array_t<std::int32_t> leaves({features.shape(0), py::ssize_t{model.num_trees()}});
-  const float* in = features.data();
-  std::int32_t* out = leaves.mutable_data();
-  const py::ssize_t rows = features.shape(0);
-  {
-    const py::gil_scoped_release release;
-    for (py::ssize_t row = 0; row < rows; ++row) {
-      WalkTrees(model, scorer.faults(), in + row * model.num_real, out + row * model.num_trees());
+};
+
+struct MatrixView {
+  MatrixView(const Scorer& scorer, PyObject* object) {
+    const std::size_t width = scorer.model().num_real;
+    const auto* array = FloatArray::Of(object, 2);
+    if (array == nullptr || static_cast<std::size_t>(array->dimensions[1]) != width) {
+      throw py::type_error("features are not a C-ordered float32 array [row, " +
+                           std::to_string(width) + "]; nothing is converted");
     }
+    data = reinterpret_cast<const float*>(array->data);
+    rows = static_cast<std::size_t>(array->dimensions[0]);
   }
+  const float* data;
+  std::size_t rows;
+};
+
+// Below, taking the lock again costs more than others gain by it.
+constexpr std::size_t kReleaseAboveNanoseconds = 20000;
+
+template <typename Act>
+void WithoutLock(const Scorer& scorer, std::size_t rows, Act act) {
+  if (scorer.forest().EstimatedNanoseconds(rows) < kReleaseAboveNanoseconds) return act();
+  const py::gil_scoped_release release;
+  act();
+}
+
+py::array Leaves(const Scorer& scorer, const py::handle& features) {
+  const MatrixView in(scorer, features.ptr());
+  const py::ssize_t trees = scorer.model().num_trees();
+  py::array_t<std::int32_t> leaves({static_cast<py::ssize_t>(in.rows), trees});
+  std::int32_t* out = leaves.mutable_data();
+  WithoutLock(scorer, in.rows, [&] { scorer.forest().Leaves(in.data, in.rows, out); });
   return leaves;
+}
+
+py::object ScoreMatrix(const Scorer& scorer, PyObject* features) {
+  const MatrixView in(scorer, features);
+  py::array_t<float> pctr(static_cast<py::ssize_t>(in.rows));
+  float* out = pctr.mutable_data();
+  WithoutLock(scorer, in.rows, [&] { scorer.ScoreMatrix(in.data, in.rows, out); });
+  return pctr;
+}
+
+void ScoreInto(const Scorer& scorer, PyObject* features, PyObject* out) {
+  const MatrixView in(scorer, features);
+  const auto* array = FloatArray::Of(out, 1);
+  if (array == nullptr || static_cast<std::size_t>(array->dimensions[0]) != in.rows ||
+      (array->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_) == 0) {
+    throw py::type_error("out is not a writeable float32 array [" + std::to_string(in.rows) + "]");
+  }
+  auto* pctr = reinterpret_cast<float*>(array->data);
+  WithoutLock(scorer, in.rows, [&] { scorer.ScoreMatrix(in.data, in.rows, pctr); });
 }
 
 py::list SplitPointArrays(const Scorer& scorer) {
@@ -193,6 +245,69 @@ void RaisePython(const Error& error) {
   PyErr_SetObject(type.ptr(), value.ptr());
 }
 
+// Methods that Python calls without pybind11's dispatch, which costs more than scoring a row.
+template <typename Act>
+PyObject* Guarded(Act act) {
+  try {
+    return act();
+  } catch (const Error& error) {
+    try {
+      RaisePython(error);
+    } catch (py::error_already_set& failed) {
+      failed.restore();
+    }
+  } catch (py::error_already_set& failed) {
+    failed.restore();
+  } catch (const py::builtin_exception& failed) {
+    failed.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& failed) {
+    PyErr_SetString(PyExc_RuntimeError, failed.what());
+  }
+  return nullptr;
+}
+
+void ExpectArguments(Py_ssize_t given, Py_ssize_t expected, const char* signature) {
+  if (given != expected) throw py::type_error(std::string("takes ") + signature);
+}
+
+PyObject* ScoreMethod(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  return Guarded([&] {
+    ExpectArguments(count, 1, "(batch)");
+    const auto& scorer = *py::handle(self).cast<const Scorer*>();
+    if (py::detail::npy_api::get().PyArray_Check_(arguments[0])) {
+      return ScoreMatrix(scorer, arguments[0]).release().ptr();
+    }
+    return ScoreBatch(scorer, py::reinterpret_borrow<py::object>(arguments[0])).release().ptr();
+  });
+}
+
+PyObject* ScoreIntoMethod(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  return Guarded([&] {
+    ExpectArguments(count, 2, "(features, out)");
+    ScoreInto(*py::handle(self).cast<const Scorer*>(), arguments[0], arguments[1]);
+    return py::none().release().ptr();
+  });
+}
+
+template <PyObject* (*kMethod)(PyObject*, PyObject* const*, Py_ssize_t)>
+void AddMethod(const py::handle& type, const char* name, const char* signature) {
+  static PyMethodDef definition{
+      name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(kMethod)), METH_FASTCALL,
+      signature};
+  PyObject* method = PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &definition);
+  if (method == nullptr) throw py::error_already_set();
+  py::setattr(type, name, py::reinterpret_steal<py::object>(method));
+}
+
+ForestOptions OptionsFrom(const std::string& kernel, std::uint32_t threads) {
+  ForestOptions options;
+  options.threads = threads;
+  options.isa = IsaFromName(kernel);
+  return options;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -211,24 +326,39 @@ PYBIND11_MODULE(_core, m) {
            }),
            py::kw_only(), py::arg("bucket_edge_side") = std::vector<std::string>{},
            py::arg("threshold_le") = false, py::arg("tree_limit") = 0);
-  py::class_<Scorer>(m, "Scorer")
-      .def(py::init([](const std::filesystem::path& path) {
-             return std::make_unique<Scorer>(Artifact::Open(path));
+  py::class_<Scorer> scorer(m, "Scorer");
+  scorer
+      .def(py::init([](const std::filesystem::path& path, const std::string& kernel,
+                       std::uint32_t threads) {
+             return std::make_unique<Scorer>(Artifact::Open(path), Faults{},
+                                             OptionsFrom(kernel, threads));
            }),
-           py::arg("path"))
+           py::arg("path"), py::kw_only(), py::arg("kernel") = "auto", py::arg("threads") = 1)
       .def_static(
           "from_bytes",
-          [](const py::bytes& data, const std::string& where, const Faults& faults) {
+          [](const py::bytes& data, const std::string& where, const Faults& faults,
+             const std::string& kernel, std::uint32_t threads) {
             const auto bytes = static_cast<std::string_view>(data);
-            return std::make_unique<Scorer>(Artifact::FromBytes(bytes, where), faults);
+            return std::make_unique<Scorer>(Artifact::FromBytes(bytes, where), faults,
+                                            OptionsFrom(kernel, threads));
           },
-          py::arg("data"), py::arg("where"), py::kw_only(), py::arg("faults") = Faults{})
-      .def("score", &ScoreBatch, py::arg("batch"))
+          py::arg("data"), py::arg("where"), py::kw_only(), py::arg("faults") = Faults{},
+          py::arg("kernel") = "auto", py::arg("threads") = 1)
+      .def_static("kernels",
+                  [] {
+                    std::vector<std::string> names;
+                    for (const Isa isa : RunnableIsas()) names.emplace_back(NameOf(isa));
+                    return names;
+                  })
       .def("trace", &TraceBatch, py::arg("batch"), py::arg("capture"), py::arg("given"))
-      .def("leaves", &Leaves, py::arg("features").noconvert())
+      .def("leaves", &Leaves, py::arg("features"))
       .def("split_points", &SplitPointArrays)
       .def("checkpoints", &CheckpointTuples)
       .def("features", &FeatureTuples)
+      .def_property_readonly("kernel",
+                             [](const Scorer& s) { return cpp_serving::NameOf(s.forest().isa()); })
+      .def_property_readonly("threads", [](const Scorer& s) { return s.forest().threads(); })
+      .def_property_readonly("walk_below", [](const Scorer& s) { return s.forest().walk_below(); })
       .def_property_readonly("training_id",
                              [](const Scorer& s) { return s.model().artifact->training_id(); })
       .def_property_readonly("leaf_weights",
@@ -240,4 +370,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("bias", [](const Scorer& s) { return s.model().bias; })
       .def_property_readonly("slope", [](const Scorer& s) { return s.model().slope; })
       .def_property_readonly("intercept", [](const Scorer& s) { return s.model().intercept; });
+  AddMethod<&ScoreMethod>(scorer, "score", "score(self: Scorer, batch: object) -> object");
+  AddMethod<&ScoreIntoMethod>(scorer, "score_into",
+                              "score_into(self: Scorer, features: object, out: object) -> None");
 }

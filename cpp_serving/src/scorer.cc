@@ -7,7 +7,6 @@
 #include "cpp_serving/error.h"
 #include "cpp_serving/features.h"
 #include "cpp_serving/rank.h"
-#include "cpp_serving/trees.h"
 #include "steps.h"
 
 namespace cpp_serving {
@@ -15,6 +14,25 @@ namespace {
 
 [[noreturn]] void Refuse(std::string what, std::string where, std::string fix) {
   throw Error(Error::Kind::kStack, std::move(what), std::move(where), std::move(fix));
+}
+
+Faults Checked(const Model& model, Faults faults) {
+  for (const std::string& name : faults.bucket_edge_side) {
+    const bool bucket =
+        std::any_of(model.features.begin(), model.features.end(), [&](const Feature& feature) {
+          return feature.kind == FeatureKind::kBucket && feature.name == name;
+        });
+    if (!bucket) {
+      Refuse("there is no bucket feature '" + name + "'.", model.artifact->where(),
+             "plant the fault in a feature of kind bucket");
+    }
+  }
+  if (faults.tree_limit > model.num_trees()) {
+    Refuse("the tree limit " + std::to_string(faults.tree_limit) +
+               " is above the number of trees, " + std::to_string(model.num_trees()) + ".",
+           model.artifact->where(), "limit to fewer trees");
+  }
+  return faults;
 }
 
 std::vector<CheckpointInfo> Declare(const Model& model) {
@@ -63,25 +81,11 @@ std::size_t SizeOf(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kInt32 ? 4 : 8;
 }
 
-Scorer::Scorer(std::shared_ptr<const Artifact> artifact, Faults faults)
-    : model_(Model::From(std::move(artifact))), faults_(std::move(faults)) {
-  for (const std::string& name : faults_.bucket_edge_side) {
-    const bool bucket =
-        std::any_of(model_.features.begin(), model_.features.end(), [&](const Feature& feature) {
-          return feature.kind == FeatureKind::kBucket && feature.name == name;
-        });
-    if (!bucket) {
-      Refuse("there is no bucket feature '" + name + "'.", model_.artifact->where(),
-             "plant the fault in a feature of kind bucket");
-    }
-  }
-  if (faults_.tree_limit > model_.num_trees()) {
-    Refuse("the tree limit " + std::to_string(faults_.tree_limit) +
-               " is above the number of trees, " + std::to_string(model_.num_trees()) + ".",
-           model_.artifact->where(), "limit to fewer trees");
-  }
-  checkpoints_ = Declare(model_);
-}
+Scorer::Scorer(std::shared_ptr<const Artifact> artifact, Faults faults, ForestOptions options)
+    : model_(Model::From(std::move(artifact))),
+      faults_(Checked(model_, std::move(faults))),
+      forest_(model_, faults_, options),
+      checkpoints_(Declare(model_)) {}
 
 Scores Scorer::Score(const Records& records) const {
   const std::vector<BoundFeature> bound = Bind(model_, records, faults_);
@@ -91,9 +95,11 @@ Scores Scorer::Score(const Records& records) const {
   const bool money = !model_.money.empty();
   Scores scores{std::vector<float>(candidates), std::vector<double>(money ? candidates : 0),
                 std::vector<std::int32_t>(candidates)};
+  // The candidates' real features, row by row, and the sums of their discrete ones.
+  std::vector<float> features(candidates * model_.num_real);
+  std::vector<float> category_sums(candidates);
   std::vector<float> row(model_.num_real);
   std::vector<std::int32_t> columns(model_.num_discrete);
-  std::vector<std::int32_t> leaves(model_.num_trees());
   const auto fill = [&](Axis axis, std::int64_t request, std::int64_t candidate) {
     for (const BoundFeature& each : bound) {
       const Feature& feature = each.feature();
@@ -110,13 +116,16 @@ Scores Scorer::Score(const Records& records) const {
     const std::int64_t end = records.CandidateBegin(request + 1);
     for (std::int64_t candidate = records.CandidateBegin(request); candidate < end; ++candidate) {
       fill(Axis::kCandidate, request, candidate);
-      WalkTrees(model_, faults_, row.data(), leaves.data());
-      const float leaf_sum = LeafSum(model_, faults_, leaves.data());
-      const float category_sum = CategorySum(model_, [&](std::uint32_t i) { return columns[i]; });
-      const float pctr = Pctr(model_, Logit(model_, leaf_sum, category_sum));
       const auto at = static_cast<std::size_t>(candidate);
-      scores.pctr[at] = pctr;
-      if (money) scores.ecpm_micros[at] = EcpmMicros(pctr, bids.At(candidate));
+      std::copy(row.begin(), row.end(), features.data() + at * row.size());
+      category_sums[at] = CategorySum(model_, [&](std::uint32_t i) { return columns[i]; });
+    }
+  }
+  forest_.LeafSums(features.data(), candidates, scores.pctr.data());
+  for (std::size_t at = 0; at < candidates; ++at) {
+    scores.pctr[at] = Pctr(model_, Logit(model_, scores.pctr[at], category_sums[at]));
+    if (money) {
+      scores.ecpm_micros[at] = EcpmMicros(scores.pctr[at], bids.At(static_cast<std::int64_t>(at)));
     }
   }
   if (money) {
@@ -125,6 +134,18 @@ Scores Scorer::Score(const Records& records) const {
     ranker.Rank(scores.pctr.data(), scores.rank.data());
   }
   return scores;
+}
+
+void Scorer::ScoreMatrix(const float* features, std::size_t rows, float* pctr) const {
+  if (model_.num_discrete != 0) {
+    Refuse("the model has " + std::to_string(model_.num_discrete) +
+               " discrete features, which a matrix of real ones does not hold.",
+           model_.artifact->where(), "score logged records, or trace with the features given");
+  }
+  forest_.LeafSums(features, rows, pctr);
+  for (std::size_t row = 0; row < rows; ++row) {
+    pctr[row] = Pctr(model_, Logit(model_, pctr[row], 0.0f));
+  }
 }
 
 }  // namespace cpp_serving

@@ -13,16 +13,6 @@
 
 namespace cpp_serving {
 
-inline float LeafSum(const Model& model, const Faults& faults, const std::int32_t* leaves) {
-  const std::uint32_t trees = faults.tree_limit == 0 ? model.num_trees() : faults.tree_limit;
-  double sum = 0.0;
-  for (std::uint32_t tree = 0; tree < trees; ++tree) {
-    sum += static_cast<double>(
-        model.leaf_weights[model.leaf_offsets[tree] + static_cast<std::uint32_t>(leaves[tree])]);
-  }
-  return static_cast<float>(sum);
-}
-
 // `column(i)` is the column of the i-th discrete feature.
 template <typename ColumnOf>
 float CategorySum(const Model& model, ColumnOf column) {

@@ -5,7 +5,6 @@
 #include "cpp_serving/features.h"
 #include "cpp_serving/rank.h"
 #include "cpp_serving/scorer.h"
-#include "cpp_serving/trees.h"
 #include "steps.h"
 
 namespace cpp_serving {
@@ -18,6 +17,7 @@ class Run {
       const std::vector<Given>& given)
       : model_(scorer.model()),
         faults_(scorer.faults()),
+        forest_(scorer.forest()),
         infos_(scorer.checkpoints()),
         records_(records),
         given_(infos_.size(), nullptr),
@@ -155,14 +155,15 @@ class Run {
       columns.push_back(Used<float>(parent));
       by_request.push_back(infos_[parent].axis == Axis::kRequest);
     }
-    std::vector<float> features(columns.size());
+    std::vector<float> features(static_cast<std::size_t>(Rows(place)) * columns.size());
     std::int32_t* out = Allocate<std::int32_t>(place);
-    ForRows(Axis::kCandidate, [&](std::int64_t row, std::int64_t request, std::int64_t candidate) {
+    float* next = features.data();
+    ForRows(Axis::kCandidate, [&](std::int64_t, std::int64_t request, std::int64_t candidate) {
       for (std::size_t i = 0; i < columns.size(); ++i) {
-        features[i] = columns[i][by_request[i] ? request : candidate];
+        *next++ = columns[i][by_request[i] ? request : candidate];
       }
-      WalkTrees(model_, faults_, features.data(), out + row * std::int64_t{model_.num_trees()});
     });
+    forest_.Leaves(features.data(), static_cast<std::size_t>(Rows(place)), out);
   }
 
   void ProduceLeafSum(std::size_t place) {
@@ -174,8 +175,7 @@ class Run {
         return model_.leaf_offsets[tree + 1] - model_.leaf_offsets[tree];
       });
     }
-    Each<float>(place,
-                [&](std::int64_t row) { return LeafSum(model_, faults_, leaves + row * trees); });
+    Each<float>(place, [&](std::int64_t row) { return forest_.SumOfLeaves(leaves + row * trees); });
   }
 
   void ProduceCategorySum(std::size_t place) {
@@ -222,6 +222,7 @@ class Run {
 
   const Model& model_;
   const Faults& faults_;
+  const Forest& forest_;
   const std::vector<CheckpointInfo>& infos_;
   const Records& records_;
   std::vector<const void*> given_;

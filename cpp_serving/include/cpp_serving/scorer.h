@@ -11,6 +11,7 @@
 
 #include "cpp_serving/artifact.h"
 #include "cpp_serving/faults.h"
+#include "cpp_serving/forest.h"
 #include "cpp_serving/model.h"
 #include "cpp_serving/records.h"
 
@@ -52,7 +53,7 @@ struct Scores {
 };
 
 // What is summed, in which order and type:
-//   regression.leaf_sum      float64, trees in order, rounded once to float32
+//   regression.leaf_sum      as integers (forest.h), rounded once to float32
 //   regression.category_sum  float64, discrete features in order, rounded once to float32
 //   logit                    (bias + leaf_sum) + category_sum in float64, rounded once to float32
 //   pctr                     1 / (1 + exp(-(slope * logit + intercept))) in float64, rounded once
@@ -61,15 +62,21 @@ struct Scores {
 class Scorer {
  public:
   // Throws Error(kArtifact) when the file is not sound, Error(kStack) for a fault that it can not
-  // have (no such bucket feature, more trees than there are).
-  explicit Scorer(std::shared_ptr<const Artifact> artifact, Faults faults = {});
+  // have (no such bucket feature, more trees than there are) and a kernel that can not run here.
+  explicit Scorer(std::shared_ptr<const Artifact> artifact, Faults faults = {},
+                  ForestOptions options = {});
 
   const Model& model() const { return model_; }
   const Faults& faults() const { return faults_; }
+  const Forest& forest() const { return forest_; }
   const std::vector<CheckpointInfo>& checkpoints() const { return checkpoints_; }
 
   // The outputs, one pass over the candidates. Throws Error(kLog).
   Scores Score(const Records& records) const;
+
+  // pCTRs of a model without discrete features, from `features` [row, real feature], C order; NaN
+  // is missing. `pctr` is filled, [row]. Throws Error(kStack) when the model has discrete features.
+  void ScoreMatrix(const float* features, std::size_t rows, float* pctr) const;
 
   // The captured checkpoints, in the order asked. A given checkpoint records what would have been
   // produced, and what follows is computed from the given values. Throws Error(kLog), and
@@ -80,6 +87,7 @@ class Scorer {
  private:
   Model model_;
   Faults faults_;
+  Forest forest_;
   std::vector<CheckpointInfo> checkpoints_;
 };
 

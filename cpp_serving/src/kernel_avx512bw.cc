@@ -1,0 +1,11 @@
+// 64 rows a vector, without byte permutations over registers.
+#include "kernels.h"
+#include "quantise_inl.h"
+#include "rows64_inl.h"
+
+namespace cpp_serving {
+
+const Kernel kAvx512BwKernel{Isa::kAvx512Bw,  &QuantiseRows,  &EvaluateRows64,
+                             &AccumulateRows, &QuantiseRow64, nullptr};
+
+}  // namespace cpp_serving

@@ -1,0 +1,127 @@
+// What a kernel reads and does. Plain data only: the kernels' files are compiled for instruction
+// sets that this processor may not have, so they may not instantiate anything that is linked
+// elsewhere (no standard containers, no inline functions with external linkage).
+#ifndef CPP_SERVING_SRC_KERNELS_H_
+#define CPP_SERVING_SRC_KERNELS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpp_serving/forest.h"
+
+namespace cpp_serving {
+
+// Rows are evaluated in blocks of this many.
+constexpr std::size_t kBlock = 64;
+// Trees whose leaf ids of a block are kept together; at most 257, so that a sum of as many bytes
+// fits 16 bits, and few enough that ids and programs stay in the second-level cache.
+constexpr std::uint32_t kGroup = 64;
+
+constexpr std::size_t kCells = 256;       // Cells of a column's byte tables: the key's high byte.
+constexpr std::size_t kFineCells = 1024;  // Cells of its scalar table: the key's highest 10 bits.
+constexpr std::uint32_t kMaxRounds = 16;  // Above, a column is quantised value by value.
+constexpr std::int32_t kNoPlane = -1;
+
+// Up to 255 thresholds of one feature, ascending, and how a value's code (the number of thresholds
+// that are <= it) is found. A value has a 16-bit key that never falls while the value rises. The
+// thresholds whose key has the high byte h are those from base[h] on; the r-th of them has the low
+// byte low[r][h]. Where keys are equal, the floats themselves are compared, except in a column
+// that is `exact`: there each threshold is the smallest float of its key.
+struct Column {
+  std::uint32_t feature;
+  std::uint32_t num_thresholds;
+  std::int32_t plane_left;   // Where a missing value has code 0, and goes left; or kNoPlane.
+  std::int32_t plane_right;  // Where it has code 255, and goes right; or kNoPlane.
+  std::uint32_t linear;      // The key is floor(x * scale) - first, else (bits - first) >> shift.
+  float scale;
+  float lowest;  // Bounds of x * scale.
+  float highest;
+  std::uint32_t first;
+  std::uint32_t shift;
+  std::uint32_t exact;
+  std::uint32_t rounds;       // Most thresholds with one high byte.
+  std::uint32_t fine_rounds;  // Most thresholds in one cell of the scalar table.
+  std::uint32_t thresholds;   // Places in the pools of Layout.
+  std::uint32_t tables;       // [1 + rounds, 256]: base, then low
+  std::uint32_t fine;         // [1024]: thresholds below the cell
+};
+
+// The trees that are evaluated in blocks ("slots") and what they are made of.
+//
+// A block's codes are [plane, 64]. A slot's program is a sequence of units, each a subtree of one
+// to three levels whose every node is compared for all rows of the block:
+//   word 0      kind | place of the result << 8 | first id << 16
+//   then        2^height - 1 nodes in heap order: code bound (in all four bytes), plane * 64;
+//               code > bound goes right
+//   then        kinds 4 to 6: 2^height places of results, a byte each
+// Kinds 0 to 3 end in leaves, ids first id + 0, 1, ...; kinds 4 to 6 (height kind - 3) end in other
+// units' results. The last unit's result is the slot's.
+struct Layout {
+  const Column* columns;
+  const float* thresholds;  // Of each column, then kMaxRounds NaNs.
+  const std::uint8_t* tables;
+  const std::uint8_t* fine;
+  const std::uint32_t* program;
+  const std::uint32_t* program_at;       // [slot]
+  const std::uint32_t* num_units;        // [slot]
+  const std::uint32_t* num_ids;          // [slot]: 64, 128 or 256
+  const std::uint8_t* weight_bytes;      // Of each slot: [byte of the weight, id]
+  const std::uint32_t* weight_bytes_at;  // [slot]
+  const std::int64_t* weights;           // [slot, 256]; not negative, below 2^(8 * num_bytes)
+  std::uint32_t num_columns;
+  std::uint32_t num_features;
+  std::uint32_t num_bytes;
+};
+
+// For one row at a time: the columns' parameters side by side, padded to whole vectors, and, where
+// no tree is deeper than six levels and a byte can name every plane, the nodes of each tree by
+// their place in a heap from 1: node p's children are 2p and 2p + 1; places 64 to 127 are its ends.
+struct RowLayout {
+  const std::uint32_t* features;  // [column]
+  const float* scales;
+  const float* lowests;
+  const float* highests;
+  const std::uint32_t* firsts;
+  const std::uint32_t* shifts;
+  const std::uint8_t* linears;        // A bit a column.
+  const std::uint32_t* planes_left;   // num_planes where there is none: codes have room for it.
+  const std::uint32_t* planes_right;  // Likewise.
+  std::uint32_t last_consecutive;     // Columns before this one are of features 0, 1, 2, ...
+  std::uint32_t num_trees;            // 0 where the trees or planes are too many or too large.
+  const std::uint8_t* heap_planes;    // [tree, 64]
+  const std::uint8_t* heap_bounds;    // [tree, 64]; 255 in a leaf and below: code > 255 never is.
+};
+
+// How one instruction set does the three steps of a block, and the two of a row.
+struct Kernel {
+  Isa isa;
+  // `rows` is [row, feature], at least one; their codes are [block, plane, 64], blocks being
+  // `block_bytes` apart. The codes of rows that the last block lacks mean nothing.
+  void (*quantise)(const Layout& layout, const float* rows, std::size_t num_rows,
+                   std::uint8_t* codes, std::size_t block_bytes);
+  // `ids` is filled, [slot - begin, 64], and ids + kGroup * 64 from the codes of another block,
+  // unless that is null. At most kGroup slots.
+  void (*evaluate)(const Layout& layout, std::uint32_t begin, std::uint32_t end,
+                   const std::uint8_t* codes, const std::uint8_t* others, std::uint8_t* ids);
+  // Adds the weights of at most kGroup slots' ids to sums[64].
+  void (*accumulate)(const Layout& layout, std::uint32_t begin, std::uint32_t end,
+                     const std::uint8_t* ids, std::int64_t* sums);
+  // Codes are [plane], and one more.
+  void (*quantise_row)(const Layout& layout, const RowLayout& of_row, const float* row,
+                       std::uint8_t* codes);
+  // The end of each tree that the row reaches, less 64: `ends` is filled, [tree], with room up to a
+  // multiple of 8, and uses `masks` of that size. `codes` has 256 bytes. Null: trees are walked.
+  void (*find_ends)(const RowLayout& of_row, const std::uint8_t* codes, std::uint64_t* masks,
+                    std::uint8_t* ends);
+};
+
+extern const Kernel kScalarKernel;
+#if defined(CPP_SERVING_X86_64)
+extern const Kernel kAvx2Kernel;
+extern const Kernel kAvx512BwKernel;
+extern const Kernel kAvx512VbmiKernel;
+#endif
+
+}  // namespace cpp_serving
+
+#endif  // CPP_SERVING_SRC_KERNELS_H_
