@@ -20,6 +20,8 @@ _NEAR = 1e-4
 _FEW = 0.25
 # Channels that differ less often than this, against the worst one, differ for another reason.
 _WRONG = 0.25
+_VARIED = 1e-3
+_NEARLY_ALL = 0.9
 
 
 def channel_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
@@ -45,13 +47,14 @@ def wrong_channels(sample: Sample) -> Places | None:
 
 
 def channels_text(sample: Sample, channels: Places) -> str:
-    """The channels by number: [2, 7] by its place in each inner axis."""
+    """The channels by number: 7, [2, 7] by inner axes, or the last axis' where it is one there."""
     shape = sample.evidence.reference.shape[1:]
-    names = [
-        str(place[0]) if len(shape) == 1 else str(list(map(int, place)))
-        for place in zip(*np.unravel_index(channels, shape), strict=True)
-    ]
+    places = np.stack(np.unravel_index(sample.channels[channels], shape), axis=1)
+    last = np.unique(places[:, -1])
     what = "tree" if sample.evidence.stage == "tree" else "channel"
+    if len(shape) > 1 and len(last) == 1 < len(places):
+        return f"{what} {last[0]} of the last axis"
+    names = [str(one[0]) if len(one) == 1 else str(one.tolist()) for one in places]
     if len(names) <= 3:
         return f"{what}{'s' if len(names) > 1 else ''} {', '.join(names)}"
     return f"{counted(len(names), what)} of {sample.num_channels} ({', '.join(names[:3])}, ...)"
@@ -146,7 +149,10 @@ def _constants(sample: Sample) -> Iterator[Hypothesis]:
     offsets = np.nanmedian(theirs[fitted] - ours[fitted], axis=0)
     with np.errstate(all="ignore"):
         gains = np.nanmedian(theirs[fitted] / ours[fitted], axis=0)
-    gains = np.where(np.isfinite(gains), gains, 1.0)
+    # Of a channel that has one value throughout any constant can be said.
+    varied = np.nanstd(ours[fitted], axis=0) > _VARIED * (float(np.nanstd(ours)) or 1.0)
+    offsets = np.where(varied & np.isfinite(offsets), offsets, 0.0)
+    gains = np.where(varied & np.isfinite(gains), gains, 1.0)
     moved = int(np.count_nonzero(np.abs(offsets) > 0.0))
     for kind, says, meaning, values in (
         ("channel_offset", "each channel is off by a constant of its own",
@@ -161,6 +167,7 @@ def _constants(sample: Sample) -> Iterator[Hypothesis]:
             bits=REAL_BITS * max(moved, 1),
             values=values.reshape(-1),
             slack=_room(sample),
+            purity=_NEARLY_ALL,
         )
 
 
@@ -189,6 +196,7 @@ def _by_row(sample: Sample) -> Iterator[Hypothesis]:
         values=values.reshape(-1),
         cost=np.full(len(sample.r), REAL_BITS / width),
         slack=_room(sample),
+        purity=0.6,
     )
 
 

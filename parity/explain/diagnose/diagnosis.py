@@ -86,7 +86,7 @@ def diagnose(evidence: Evidence) -> Diagnosis | None:
         narrow = explain(part)
         if narrow is not None and (
             whole is None
-            or whole.hypothesis.kind in _BY_CHANNEL
+            or whole.hypothesis.kind in {*_BY_CHANNEL, narrow.hypothesis.kind}
             or narrow.bits >= _NEARLY * whole.bits
         ):
             return _told(part, narrow, where=f"{channels_text(sample, channels)}: ")

@@ -63,17 +63,30 @@ def layer_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
 
 
 def _inputs(sample: Sample) -> Iterator[tuple[str, Floats]]:
-    """[row, inner] of each parent of this shape, and of their sum: a residual stream."""
+    """[row, inner] of each parent, and of their sum: a residual stream.
+
+    A parent that has more rows of channels, such as tokens, is looked at by its first ones and by
+    its last ones: what is computed of one token only.
+    """
     shape = sample.evidence.reference.shape[1:]
-    found = {
-        name: sample.beside(values).reshape(len(sample.rows), -1).astype(np.float64)
-        for name in sample.evidence.parents
-        for values in (sample.evidence.others[name],)
-        if values.shape[1:] == shape and values.dtype.kind == "f"
-    }
-    yield from found.items()
-    if 1 < len(found) <= 3:
-        yield " + ".join(found), np.sum(list(found.values()), axis=0)
+    width, size = shape[-1] if shape else 1, math.prod(shape)
+    for take in ("first", "last"):
+        found: dict[str, Floats] = {}
+        cut = False
+        for name in sample.evidence.parents:
+            values = sample.evidence.others[name]
+            if values.dtype.kind != "f" or values.ndim < 2 or values.shape[-1] != width:
+                continue
+            flat = sample.beside(values).reshape(len(sample.rows), -1).astype(np.float64)
+            if flat.shape[1] < size:
+                continue
+            cut |= flat.shape[1] > size
+            found[name] = flat[:, :size] if take == "first" else flat[:, -size:]
+        if take == "last" and not cut:
+            return
+        yield from found.items()
+        if 1 < len(found) <= 3:
+            yield " + ".join(found), np.sum(list(found.values()), axis=0)
 
 
 def _room(sample: Sample) -> Floats:

@@ -1,105 +1,15 @@
-"""Known mistakes over random columns, and changes that no class explains."""
+"""Known mistakes over random columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from parity.explain.diagnose import Evidence
-from parity.tolerance import Exact, Ulps
+from tests.parity.explain.diagnose.columns import COLUMNS, Change, Frame, Rng, evidence
 
-Rng = np.random.Generator
-Change = Callable[[np.ndarray, "Frame"], np.ndarray]
-FLOAT32 = Ulps(count=1.0, why="both sides round once")
-EXACT = Exact(why="discrete")
-CHANNELS = 12
-
-
-@dataclass(kw_only=True)
-class Frame:
-    """Rows of requests, and a column of the reference along them."""
-
-    rng: Rng
-    requests: np.ndarray
-    reference: np.ndarray
-    name: str = "features.x"
-    stage: str = "feature"
-    unit: str = "1"
-    beside: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def starts(self) -> np.ndarray:
-        return np.concatenate([[0], np.flatnonzero(np.diff(self.requests)) + 1])
-
-    def by_request(self, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        parts = np.split(self.reference, self.starts[1:])
-        return np.concatenate([change(part) for part in parts])
-
-
-def frame(rng: Rng, *, by_request: bool = False) -> dict[str, Any]:
-    """Sizes of 128 requests: one row each, or 5 to 30 candidates."""
-    sizes = np.ones(128, dtype=np.int64) if by_request else rng.integers(5, 31, 96)
-    return {"rng": rng, "requests": np.repeat(np.arange(len(sizes)), sizes)}
-
-
-def real(draw: Callable[[Rng, int], np.ndarray], **more: Any) -> Callable[[Rng, bool], Frame]:
-    def make(rng: Rng, by_request: bool) -> Frame:  # noqa: FBT001  # a column's one choice
-        rows = frame(rng, by_request=by_request)
-        values = draw(rng, len(rows["requests"])).astype(np.float32)
-        return Frame(**rows, reference=values, **more)
-
-    return make
-
-
-def whole(draw: Callable[[Rng, int], np.ndarray], **more: Any) -> Callable[[Rng, bool], Frame]:
-    def make(rng: Rng, by_request: bool) -> Frame:  # noqa: FBT001  # a column's one choice
-        rows = frame(rng, by_request=by_request)
-        return Frame(**rows, reference=draw(rng, len(rows["requests"])), **more)
-
-    return make
-
-
-def _with_missing(rng: Rng, n: int) -> np.ndarray:
-    return np.where(rng.random(n) < 0.4, np.nan, rng.lognormal(1, 1, n))
-
-
-def _zeros_and_missing(rng: Rng, n: int) -> np.ndarray:
-    values = np.where(rng.random(n) < 0.3, 0.0, rng.lognormal(1, 1, n))
-    return np.where(rng.random(n) < 0.2, np.nan, values)
-
-
-COLUMNS: Mapping[str, Callable[[Rng, bool], Frame]] = {
-    "lognormal": real(lambda rng, n: rng.lognormal(1, 1, n)),
-    "heavy": real(lambda rng, n: rng.standard_t(1.5, n) * 10),
-    "normal": real(lambda rng, n: rng.normal(0, 1, n)),
-    "counts": real(lambda rng, n: rng.geometric(0.02, n) - 1),
-    "missing": real(_with_missing),
-    "zeros": real(_zeros_and_missing),
-    "few": real(lambda rng, n: rng.choice([0.5, 1.25, 3.0, 7.5, 12.0], n)),
-    "log1p": real(lambda rng, n: np.log1p(rng.geometric(0.005, n))),
-    "rate": real(lambda rng, n: rng.beta(1, 60, n)),
-    "probability": real(
-        lambda rng, n: 1 / (1 + np.exp(-rng.normal(-3, 1, n))), name="pctr", stage="output"
-    ),
-    "logit": real(lambda rng, n: rng.normal(-3, 1, n), name="logit", stage="output"),
-    "hour": real(lambda rng, n: rng.integers(0, 24, n), name="features.hour", unit="hour"),
-    "weekday": real(lambda rng, n: rng.integers(0, 7, n), name="features.weekday"),
-    "flag": whole(lambda rng, n: (rng.random(n) < 0.4).astype(np.int32)),
-    "bucket": whole(lambda rng, n: rng.integers(0, 7, n).astype(np.int32)),
-    "hash": whole(lambda rng, n: rng.integers(0, 64, n).astype(np.int32)),
-    "encoded": whole(
-        lambda rng, n: rng.integers(100, 140, n).astype(np.int32),
-        name="encoded.ad",
-        stage="encoding",
-        unit="column",
-    ),
-    "ids": whole(lambda rng, n: rng.integers(2**40, 2**41, n)),
-    "small_ids": whole(lambda rng, n: rng.integers(1, 5000, n)),
-    "large": whole(lambda rng, n: rng.integers(0, 2**34, n)),
-}
 REALS = ("lognormal", "heavy", "normal", "missing", "zeros", "log1p", "rate")
 POSITIVE = ("lognormal", "missing", "zeros", "log1p")
 CANDIDATES = ("lognormal", "heavy", "counts", "missing", "hash", "small_ids")
@@ -354,22 +264,6 @@ CASES: tuple[Case, ...] = (
 )  # fmt: skip
 
 
-def evidence(frame: Frame, challenger: np.ndarray) -> Evidence:
-    reference = frame.reference
-    theirs = challenger.astype(reference.dtype)
-    discrete = reference.dtype.kind != "f"
-    return Evidence(
-        name=frame.name,
-        reference=reference,
-        challenger=theirs,
-        tolerance=EXACT if discrete else FLOAT32,
-        requests=frame.requests,
-        stage=frame.stage,  # type: ignore[arg-type]
-        unit=frame.unit,
-        **frame.beside,
-    )
-
-
 def contaminated(found: Evidence, rng: Rng, share: float) -> Evidence:
     """Some rows of the challenger hold what other rows hold."""
     theirs = found.challenger.copy()
@@ -390,101 +284,6 @@ def planted(one: Case, column: str, seed: int, *, share: float = 0.0) -> Evidenc
         changed = one.change(made.reference, made)
         found = evidence(made, changed)
     return contaminated(found, rng, share) if share else found
-
-
-def _noise(scale: float, share: float = 1.0) -> Change:
-    def change(v: np.ndarray, frame: Frame) -> np.ndarray:
-        spread = np.nanstd(v.astype(np.float64)) * scale
-        moved = v + frame.rng.normal(0, spread + 1e-3, len(v))
-        hit = frame.rng.random(len(v)) < share
-        moved = np.round(moved) if v.dtype.kind == "i" else moved
-        return np.where(hit, moved, v)
-
-    return change
-
-
-def _unrelated(v: np.ndarray, frame: Frame) -> np.ndarray:
-    return frame.rng.permutation(v)
-
-
-def _partly_unrelated(v: np.ndarray, frame: Frame) -> np.ndarray:
-    return np.where(frame.rng.random(len(v)) < 0.4, frame.rng.permutation(v), v)
-
-
-def _factor_each(v: np.ndarray, frame: Frame) -> np.ndarray:
-    moved = v * frame.rng.lognormal(0, 0.3, len(v))
-    return np.round(moved) if v.dtype.kind == "i" else moved
-
-
-def _jitter(v: np.ndarray, frame: Frame) -> np.ndarray:
-    """Up or down by one, at random."""
-    return v + frame.rng.choice([-1, 1], len(v)) * (frame.rng.random(len(v)) < 0.6)
-
-
-def _wide_jitter(v: np.ndarray, frame: Frame) -> np.ndarray:
-    return v + frame.rng.integers(-3, 4, len(v))
-
-
-def _mixture(*changes: Callable[[np.ndarray], np.ndarray]) -> Change:
-    """Several mistakes at once, each on as many rows as the others."""
-
-    def change(v: np.ndarray, frame: Frame) -> np.ndarray:
-        which = frame.rng.integers(0, len(changes), len(v))
-        return np.choose(which, [one(v.astype(np.float64)) for one in changes])
-
-    return change
-
-
-def _flipped(v: np.ndarray, frame: Frame) -> np.ndarray:
-    """A tenth of the cells take one of the column's values, at random."""
-    hit = frame.rng.random(len(v)) < 0.1
-    return np.where(hit, frame.rng.choice(np.unique(v), len(v)), v)
-
-
-def _own_noise_by_request(v: np.ndarray, frame: Frame) -> np.ndarray:
-    shifts = frame.rng.normal(0, np.nanstd(v.astype(np.float64)) + 1e-3, frame.requests.max() + 1)
-    moved = v + shifts[frame.requests]
-    return np.round(moved) if v.dtype.kind == "i" else moved
-
-
-def _smooth(v: np.ndarray, frame: Frame) -> np.ndarray:
-    """A curve that no list holds, and noise on top."""
-    wide = np.nan_to_num(v.astype(np.float64))
-    moved = wide + np.sin(wide) + frame.rng.normal(0, 0.05, len(v))
-    return np.round(moved) if v.dtype.kind == "i" else moved
-
-
-NEGATIVES: Mapping[str, Change] = {
-    "noise": _noise(0.3),
-    "small noise": _noise(1e-3),
-    "noise on some": _noise(0.5, 0.3),
-    "unrelated": _unrelated,
-    "partly unrelated": _partly_unrelated,
-    "a factor each": _factor_each,
-    "jitter": _jitter,
-    "wide jitter": _wide_jitter,
-    "two factors": _mixture(lambda v: v * 2, lambda v: v * 3),
-    "three offsets": _mixture(lambda v: v + 3, lambda v: v - 5, lambda v: v + 11),
-    "four mistakes": _mixture(
-        lambda v: v * 60, lambda v: v + 1, lambda v: np.sqrt(np.abs(v)) + 7, lambda v: v * -0.3
-    ),
-    "flipped": _flipped,
-    "by request": _own_noise_by_request,
-    "a curve with noise": _smooth,
-}
-
-
-def negatives(seeds: Sequence[int]) -> Iterator[tuple[str, str, int, Evidence]]:
-    for place, (name, change) in enumerate(NEGATIVES.items()):
-        for at, (column, make) in enumerate(COLUMNS.items()):
-            for seed in seeds:
-                rng = np.random.default_rng([place, at, seed])
-                made = make(rng, seed % 2 == 1)
-                if name == "a curve with noise" and len(np.unique(made.reference)) < 100:
-                    continue  # of a few codes any function is a table of codes
-                with np.errstate(all="ignore"):
-                    changed = change(made.reference, made)
-                    yield name, column, seed, evidence(made, changed)
 
 
 def all_planted(seeds: Sequence[int], share: float) -> Iterator[tuple[Case, str, int, Evidence]]:

@@ -39,42 +39,42 @@ def layer(
     )
 
 
-def _activations(rng: Rng) -> np.ndarray:
+def activations(rng: Rng) -> np.ndarray:
     return rng.normal(0, 1, (ROWS, WIDTH)) * rng.uniform(0.3, 3, WIDTH) + rng.normal(0, 1, WIDTH)
 
 
 def one_channel(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     c = r.copy()
     c[:, 7] *= 1.01
     return layer(rng, r, c)
 
 
 def one_channel_offset(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     c = r.copy()
     c[:, 3] += 0.37
     return layer(rng, r, c)
 
 
 def all_scaled(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     return layer(rng, r, r * 1.01)
 
 
 def permuted(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     return layer(rng, r, r[:, rng.permutation(WIDTH)])
 
 
 def heads_swapped(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     c = r.reshape(ROWS, 4, 6)[:, [1, 0, 3, 2]].reshape(ROWS, WIDTH)
     return layer(rng, r, c)
 
 
 def transposed(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     return layer(rng, r, r.reshape(ROWS, 4, 6).transpose(0, 2, 1).reshape(ROWS, WIDTH))
 
 
@@ -84,22 +84,22 @@ def transposed_matrix(rng: Rng) -> Evidence:
 
 
 def channels_reversed(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     return layer(rng, r, r[:, ::-1])
 
 
 def bias_left_out(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     return layer(rng, r, r - rng.normal(0, 0.3, WIDTH))
 
 
 def gain_left_out(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     return layer(rng, r, r / rng.uniform(0.5, 1.7, WIDTH))
 
 
 def not_normalised(rng: Rng) -> Evidence:
-    x = _activations(rng)
+    x = activations(rng)
     return layer(rng, x / np.linalg.norm(x, axis=1, keepdims=True), x)
 
 
@@ -109,7 +109,7 @@ def _norm(x: np.ndarray, eps: float) -> np.ndarray:
 
 
 def epsilon(rng: Rng) -> Evidence:
-    x = (_activations(rng) * rng.uniform(0.05, 1, (ROWS, 1))).astype(np.float32).astype(np.float64)
+    x = (activations(rng) * rng.uniform(0.05, 1, (ROWS, 1))).astype(np.float32).astype(np.float64)
     gain, bias = rng.uniform(0.5, 1.5, WIDTH), rng.normal(0, 0.2, WIDTH)
     return layer(
         rng,
@@ -125,7 +125,7 @@ _erf = np.vectorize(erf)
 
 
 def gelu(rng: Rng) -> Evidence:
-    x = _activations(rng).astype(np.float32).astype(np.float64)
+    x = activations(rng).astype(np.float32).astype(np.float64)
     exact = 0.5 * x * (1 + _erf(x / np.sqrt(2)))
     approximate = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
     return layer(
@@ -139,7 +139,7 @@ def gelu(rng: Rng) -> Evidence:
 
 
 def relu_for_silu(rng: Rng) -> Evidence:
-    x = _activations(rng).astype(np.float32).astype(np.float64)
+    x = activations(rng).astype(np.float32).astype(np.float64)
     found = gelu(rng)
     made = layer(rng, x / (1 + np.exp(-x)), np.maximum(x, 0))
     return replace(
@@ -151,7 +151,7 @@ def relu_for_silu(rng: Rng) -> Evidence:
 
 
 def dropout(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     return layer(rng, r, np.where(rng.random(r.shape) < 0.1, 0, r / 0.9), noise=0)
 
 
@@ -161,7 +161,7 @@ def _to_bfloat16(values: np.ndarray) -> np.ndarray:
 
 
 def bfloat16_output(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     return layer(rng, r, _to_bfloat16(r), noise=0)
 
 
@@ -172,7 +172,7 @@ def computed_in_bfloat16(rng: Rng) -> Evidence:
 
 
 def step_left_out(rng: Rng) -> Evidence:
-    x = _activations(rng)
+    x = activations(rng)
     return layer(
         rng, x + rng.normal(0, 1, x.shape), x, noise=0,
         others={"blocks.0": x.astype(np.float32)}, stages={"blocks.0": "layer"},
@@ -181,7 +181,7 @@ def step_left_out(rng: Rng) -> Evidence:
 
 
 def residual_left_out(rng: Rng) -> Evidence:
-    x, f = _activations(rng), _activations(rng)
+    x, f = activations(rng), activations(rng)
     return layer(
         rng, x + f, f,
         others={"blocks.0": x.astype(np.float32)}, stages={"blocks.0": "layer"},
@@ -190,7 +190,7 @@ def residual_left_out(rng: Rng) -> Evidence:
 
 
 def rows_permuted(rng: Rng) -> Evidence:
-    r = _activations(rng)
+    r = activations(rng)
     c = np.concatenate([rng.permutation(part) for part in np.split(r, ROWS // PER_REQUEST)])
     return layer(rng, r, c, noise=0)
 
@@ -200,7 +200,7 @@ def scalar_bias(rng: Rng) -> Evidence:
     return layer(rng, r, r + 0.8125, name="logit", stage="output")
 
 
-def _leaves(rng: Rng, trees: int = 30) -> np.ndarray:
+def leaves_of(rng: Rng, trees: int = 30) -> np.ndarray:
     return rng.integers(0, 8, (ROWS, trees)).astype(np.int32)
 
 
@@ -219,17 +219,17 @@ def _sums(rng: Rng, leaves: np.ndarray, change: Callable[[np.ndarray], np.ndarra
 
 
 def last_tree_left_out(rng: Rng) -> Evidence:
-    return _sums(rng, _leaves(rng), lambda w: w * (np.arange(len(w)) < len(w) - 1)[:, None])
+    return _sums(rng, leaves_of(rng), lambda w: w * (np.arange(len(w)) < len(w) - 1)[:, None])
 
 
 def three_trees_left_out(rng: Rng) -> Evidence:
-    return _sums(rng, _leaves(rng), lambda w: w * (np.arange(len(w)) < len(w) - 3)[:, None])
+    return _sums(rng, leaves_of(rng), lambda w: w * (np.arange(len(w)) < len(w) - 3)[:, None])
 
 
 def one_tree_scaled(rng: Rng) -> Evidence:
     factors = np.ones((30, 1))
     factors[11] = 1.01
-    return _sums(rng, _leaves(rng), lambda w: w * factors)
+    return _sums(rng, leaves_of(rng), lambda w: w * factors)
 
 
 def one_feature_scaled(rng: Rng) -> Evidence:
@@ -245,7 +245,7 @@ def one_feature_scaled(rng: Rng) -> Evidence:
     )  # fmt: skip
 
 
-def _tree(rng: Rng, reference: np.ndarray, challenger: np.ndarray, **features: Any) -> Evidence:
+def tree_of(rng: Rng, reference: np.ndarray, challenger: np.ndarray, **features: Any) -> Evidence:
     return Evidence(
         name="gbdt.leaves",
         stage="tree",
@@ -262,37 +262,37 @@ def _tree(rng: Rng, reference: np.ndarray, challenger: np.ndarray, **features: A
 def missing_direction(rng: Rng) -> Evidence:
     age = rng.lognormal(1, 1, ROWS).astype(np.float32)
     age[rng.random(ROWS) < 0.15] = np.nan
-    leaves = _leaves(rng)
+    leaves = leaves_of(rng)
     other = np.where(
         np.isnan(age)[:, None] & (rng.random(leaves.shape) < 0.2), (leaves + 3) % 8, leaves
     )
     price = rng.lognormal(1, 1, ROWS).astype(np.float32)
-    return _tree(rng, leaves, other.astype(np.int32), **{"f.age": age, "f.price": price})
+    return tree_of(rng, leaves, other.astype(np.int32), **{"f.age": age, "f.price": price})
 
 
 def threshold_side(rng: Rng) -> Evidence:
     slot = rng.integers(1, 9, ROWS).astype(np.float32)
     price = rng.lognormal(1, 1, ROWS).astype(np.float32)
-    leaves = _leaves(rng)
+    leaves = leaves_of(rng)
     hit = (slot == 5)[:, None] & (rng.random(leaves.shape) < 0.1)
     other = np.where(hit, (leaves + 1) % 8, leaves).astype(np.int32)
-    return _tree(rng, leaves, other, **{"f.slot": slot, "f.price": price})
+    return tree_of(rng, leaves, other, **{"f.slot": slot, "f.price": price})
 
 
 def node_ids(rng: Rng) -> Evidence:
-    leaves = _leaves(rng)
+    leaves = leaves_of(rng)
     ids = np.stack([rng.permutation(15)[:8] for _ in range(leaves.shape[1])])
-    return _tree(rng, leaves, ids[np.arange(leaves.shape[1]), leaves].astype(np.int32))
+    return tree_of(rng, leaves, ids[np.arange(leaves.shape[1]), leaves].astype(np.int32))
 
 
-def _ranks(scores: np.ndarray, ties: np.ndarray) -> np.ndarray:
+def ranks_of(scores: np.ndarray, ties: np.ndarray) -> np.ndarray:
     order = np.lexsort((ties, -scores, _requests()))
     ranks = np.empty(ROWS, dtype=np.int32)
     ranks[order] = np.arange(ROWS) % PER_REQUEST
     return ranks
 
 
-def _rank(rng: Rng, ours: np.ndarray, theirs: np.ndarray, scores: np.ndarray) -> Evidence:
+def rank_of(rng: Rng, ours: np.ndarray, theirs: np.ndarray, scores: np.ndarray) -> Evidence:
     return Evidence(
         name="rank", stage="output", unit="place", reference=ours, challenger=theirs,
         tolerance=EXACT, requests=_requests(), others={"pctr": scores},
@@ -303,19 +303,19 @@ def _rank(rng: Rng, ours: np.ndarray, theirs: np.ndarray, scores: np.ndarray) ->
 def tie_order(rng: Rng) -> Evidence:
     scores = rng.choice([0.01, 0.02, 0.05], ROWS).astype(np.float32)
     ids = rng.permutation(ROWS)
-    return _rank(rng, _ranks(scores, ids), _ranks(scores, np.arange(ROWS)), scores)
+    return rank_of(rng, ranks_of(scores, ids), ranks_of(scores, np.arange(ROWS)), scores)
 
 
 def ranks_reversed(rng: Rng) -> Evidence:
     scores = rng.random(ROWS).astype(np.float32)
-    ranks = _ranks(scores, np.arange(ROWS))
-    return _rank(rng, ranks, PER_REQUEST - 1 - ranks, scores)
+    ranks = ranks_of(scores, np.arange(ROWS))
+    return rank_of(rng, ranks, PER_REQUEST - 1 - ranks, scores)
 
 
 def ranks_from_one(rng: Rng) -> Evidence:
     scores = rng.random(ROWS).astype(np.float32)
-    ranks = _ranks(scores, np.arange(ROWS))
-    return _rank(rng, ranks, ranks + 1, scores)
+    ranks = ranks_of(scores, np.arange(ROWS))
+    return rank_of(rng, ranks, ranks + 1, scores)
 
 
 def history_truncated(rng: Rng) -> Evidence:
@@ -373,39 +373,3 @@ def layer_cases(
             if share:
                 found = contaminated(found, rng, share)
             yield name, frozenset(kinds.split("|")), seed, found
-
-
-def layer_negatives(seeds: Sequence[int]) -> Iterator[tuple[str, int, Evidence]]:
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        r = _activations(rng)
-        x = _activations(rng)
-        beside: dict[str, Any] = {
-            "others": {"blocks.0": x.astype(np.float32)},
-            "stages": {"blocks.0": "layer"},
-            "parents": ("blocks.0",),
-        }
-        yield "noise", seed, layer(rng, r, r + rng.normal(0, 0.01, r.shape), **beside)
-        yield "noise near the bound", seed, layer(rng, r, r + rng.normal(0, 2e-5, r.shape))
-        yield "unrelated", seed, layer(rng, r, _activations(rng), **beside)
-        mixed = r @ (np.eye(WIDTH) + rng.normal(0, 0.1, (WIDTH, WIDTH)))
-        yield "other weights", seed, layer(rng, r, mixed, **beside)
-        noisy = r.copy()
-        noisy[:, 5] += rng.normal(0, 0.3, ROWS)
-        yield "one noisy channel", seed, layer(rng, r, noisy)
-        leaves = _leaves(rng)
-        hit = rng.random(leaves.shape) < 0.05
-        yield "flipped leaves", seed, _tree(
-            rng, leaves, np.where(hit, rng.integers(0, 8, leaves.shape), leaves).astype(np.int32),
-            **{"f.slot": rng.integers(0, 5, ROWS).astype(np.float32)},
-        )  # fmt: skip
-        scores = rng.random(ROWS).astype(np.float32)
-        ranks = _ranks(scores, np.arange(ROWS))
-        others = _ranks((scores + rng.normal(0, 0.2, ROWS)).astype(np.float32), np.arange(ROWS))
-        yield "other ranks", seed, _rank(rng, ranks, others, scores)
-        sums = rng.normal(0, 1, ROWS)
-        yield "other sums", seed, layer(
-            rng, sums, sums + rng.normal(0, 0.1, ROWS), name="regression.leaf_sum",
-            others={"gbdt.leaves": leaves}, stages={"gbdt.leaves": "tree"},
-            parents=("gbdt.leaves",),
-        )  # fmt: skip

@@ -7,12 +7,9 @@ import time
 import pytest
 
 from parity.explain.diagnose import diagnose
-from tests.parity.explain.diagnose.catalogue import CASES, all_planted, negatives
-from tests.parity.explain.diagnose.layer_catalogue import (
-    LAYER_CASES,
-    layer_cases,
-    layer_negatives,
-)
+from tests.parity.explain.diagnose.catalogue import CASES, all_planted
+from tests.parity.explain.diagnose.layer_catalogue import LAYER_CASES, layer_cases
+from tests.parity.explain.diagnose.negatives import layer_negatives, negatives
 
 
 def kind_of(evidence) -> str | None:
