@@ -101,6 +101,7 @@ def _shift(
         parameters={"shift": signed, "period": period},
         bits=math.log2(period),
         values=np.mod(sample.reference - first + shift, period) + first,
+        needs=2,
         reach="all" if backed else "either",
         certain=backed,
     )

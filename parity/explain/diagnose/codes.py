@@ -85,7 +85,7 @@ def _moved_from_on(sample: Sample) -> Iterator[Hypothesis]:
         meaning="an entry more or less before them: a reserved id, or another vocabulary",
         parameters={"from": lowest, "offset": shift},
         bits=math.log2(len(known)) + 2.0 * math.log2(abs(shift) + 1) + 1.0,
-        free=1,
+        needs=3,
         values=np.where(sample.reference >= lowest, sample.reference + shift, sample.reference),
         reach="all",
     )
@@ -116,7 +116,7 @@ def _negative(sample: Sample) -> Iterator[Hypothesis]:
             meaning="the hash is taken for a signed integer before the modulus",
             parameters={"turn": float(turns[0])},
             bits=count * 2.0 * math.log2(abs(float(turns[0])) + 1.0),
-            free=1,
+            needs=3,
             values=np.where(hit.any(axis=0), sample.challenger, sample.reference),
             cost=cost,
             reach="some",

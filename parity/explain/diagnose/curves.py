@@ -97,7 +97,7 @@ def _inside_log1p(sample: Sample) -> Iterator[Hypothesis]:
                 meaning="a constant is added under the logarithm: where x is hours, a time zone",
                 parameters={"shift": hours},
                 bits=2.0 * math.log2(4.0 * abs(hours) + 1.0) + 1.0,
-                free=1,
+                needs=3,
                 curve=lambda v: np.log1p(np.maximum(np.expm1(v) + hours, 0.0)),
             )
 
@@ -124,6 +124,6 @@ def _calibration(sample: Sample) -> Iterator[Hypothesis]:
         meaning="another calibration of the probability (its slope, its intercept, or a base score)",
         parameters={"slope": slope, "intercept": intercept},
         bits=2.0 * REAL_BITS,
-        free=2,
+        needs=4,
         curve=lambda v: sigmoid(slope * logit(v) + intercept),
     )

@@ -25,7 +25,7 @@ _BY_CHANNEL = {"channel_offset", "channel_scale"}
 _PLAIN = 0.95
 # A step of one on at most this share of the values is taken for an edge, not for another origin.
 _SOME = 0.5
-# Leaves of neighbouring rows are alike: an explanation of leaves has to reach nearly all of them.
+# Of differing leaves, so many have to be explained.
 _LEAVES = 0.9
 
 
@@ -73,17 +73,14 @@ def diagnose(evidence: Evidence) -> Diagnosis | None:
     sample = sample_of(evidence)
     if sample is None:
         return None
-    whole = explain(sample)
-    narrow_view = few_channels(evidence)
-    if narrow_view is not None and (whole is None or whole.support < _PLAIN):
-        seen = sample_of(narrow_view)
-        moved = None if seen is None else explain(seen, PLACES)
-        if seen is not None and moved is not None and moved.support > _support(whole):
-            return _told(seen, moved)
+    whole = _credible(sample, explain(sample))
+    moved = _moved_rows(evidence, whole)
+    if moved is not None:
+        return moved
     channels = wrong_channels(sample)
     if channels is not None:
         part = sample.narrowed(channels)
-        narrow = explain(part)
+        narrow = _credible(part, explain(part))
         if narrow is not None and (
             whole is None
             or whole.hypothesis.kind in {*_BY_CHANNEL, narrow.hypothesis.kind}
@@ -91,10 +88,30 @@ def diagnose(evidence: Evidence) -> Diagnosis | None:
         ):
             return _told(part, narrow, where=f"{channels_text(sample, channels)}: ")
     if whole is None or _may_be_an_edge(sample, whole):
-        found = best_condition(sample) or _as_edge(sample, whole) or constant(sample)
-    else:
-        found = whole
-    return None if found is None else _told(sample, found)
+        whole = best_condition(sample) or _as_edge(sample, whole) or constant(sample)
+    return None if whole is None else _told(sample, whole)
+
+
+def _moved_rows(evidence: Evidence, whole: Scored | None) -> Diagnosis | None:
+    """Rows that moved within their requests, of a checkpoint too wide to be sampled by requests."""
+    view = few_channels(evidence)
+    if view is None or (whole is not None and whole.support >= _PLAIN):
+        return None
+    seen = sample_of(view)
+    found = None if seen is None else explain(seen, PLACES)
+    if seen is None or found is None or found.support <= _support(whole):
+        return None
+    return _told(seen, found)
+
+
+def _credible(sample: Sample, found: Scored | None) -> Scored | None:
+    """An explanation of leaves has to hold of all rows: some rows that change their leaf are none.
+
+    Neighbouring rows have leaves alike, and leaves are few numbers.
+    """
+    if found is None or sample.evidence.stage != "tree":
+        return found
+    return found if found.everywhere and found.support >= _LEAVES else None
 
 
 def _support(found: Scored | None) -> float:
@@ -102,22 +119,13 @@ def _support(found: Scored | None) -> float:
 
 
 def _may_be_an_edge(sample: Sample, found: Scored) -> bool:
-    """Whether a discrete code moves by one on some rows only, as on the edge of a bucket.
-
-    Leaves that change where they should not are no other numbering either, unless all do.
-    """
+    """Whether a discrete code moves by one on some rows only, as on the edge of a bucket."""
     is_step = found.hypothesis.kind == "off_by_one" and sample.is_integer
-    return (is_step and not found.everywhere) or _is_partial_tree(sample, found)
-
-
-def _is_partial_tree(sample: Sample, found: Scored) -> bool:
-    return sample.evidence.stage == "tree" and found.support < _LEAVES
+    return is_step and not found.everywhere
 
 
 def _as_edge(sample: Sample, found: Scored | None) -> Scored | None:
-    if found is None or _is_partial_tree(sample, found):
-        return None
-    if sample.differs.mean() > _SOME:
+    if found is None or sample.differs.mean() > _SOME:
         return found
     step = found.hypothesis
     renamed = replace(

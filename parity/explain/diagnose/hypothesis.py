@@ -26,7 +26,8 @@ class Hypothesis:
         meaning: What a person would call it: "seconds instead of minutes".
         parameters: What was fitted.
         bits: What they cost to write down.
-        free: How many free real parameters they are: so many values, and two more, must be met.
+        needs: Different values of the reference that it has to meet: usually two more than it has
+            free parameters, since through two points a line can always be drawn.
         curve: The prediction as a function of the reference alone; rounding of the reference
             is carried through it. None where `values` says it cell by cell.
         steps: Whether the curve jumps: then nothing between two of its values is expected.
@@ -45,7 +46,7 @@ class Hypothesis:
     meaning: str = ""
     parameters: Parameters = field(default_factory=lambda: NONE)
     bits: float = 0.0
-    free: int = 0
+    needs: int = 0
     curve: Curve | None = None
     steps: bool = False
     values: Array | None = None

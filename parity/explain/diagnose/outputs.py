@@ -82,7 +82,7 @@ def _priors(sample: Sample) -> Iterator[Hypothesis]:
             f"{'high' if moved > 0 else 'low'}",
             parameters={"prior": moved, "weight": weight, "trials": name},
             bits=2.0 * REAL_BITS,
-            free=2,
+            needs=4,
             values=values,
             slack=2e-3 * np.abs(values - sample.r),
         )

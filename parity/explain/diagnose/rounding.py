@@ -143,7 +143,7 @@ def _step(sample: Sample) -> Iterator[Hypothesis]:
             meaning="quantised, or computed from a coarser number",
             parameters={"step": step},
             bits=REAL_BITS,
-            free=1,
+            needs=3,
             values=curve(sample.r / step) * step,
             slack=np.full(len(sample.r), 1e-6 * step),
         )

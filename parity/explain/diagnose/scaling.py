@@ -15,7 +15,7 @@ from parity.explain.diagnose.wording import PLAIN, UNITS, nice, number, price, u
 FACTORS = (*UNITS, *(1.0 / known for known in UNITS), *PLAIN)
 # A fitted factor or offset is given as a decimal of four digits where it is this close to one.
 _NICE = 2e-6
-_IDS = 100_000
+_SHORT = 20.0
 
 
 def scaling_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
@@ -27,7 +27,9 @@ def scaling_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
     yield from _signs(sample)
     factor = _factor(sample, finite)
     if factor is not None and not _is_known(factor):
-        yield _scale(factor, sample, bits=price(factor), free=1)
+        bits = price(factor)
+        # A short factor that two values agree on is no accident.
+        yield _scale(factor, sample, bits=bits, needs=2 if bits < _SHORT else 3)
     yield from _offsets(sample, finite)
     found = line(sample.r[finite], sample.c[finite])
     if found is not None and found.slope not in {0.0, 1.0}:
@@ -41,7 +43,7 @@ def _known_factors(sample: Sample, finite: Places) -> Iterator[Hypothesis]:
     bits = math.log2(len(FACTORS))
     for factor in FACTORS:
         if np.mean(np.abs(ratios / factor - 1.0) < 1e-3) > 0.1 if len(ratios) else False:
-            yield _scale(factor, sample, bits=bits, free=0)
+            yield _scale(factor, sample, bits=bits, needs=0)
         if factor < 1.0 and sample.is_whole:
             yield Hypothesis(
                 kind="integer_division",
@@ -78,7 +80,7 @@ def _signs(sample: Sample) -> Iterator[Hypothesis]:
     )
 
 
-def _scale(factor: float, sample: Sample, *, bits: float, free: int) -> Hypothesis:
+def _scale(factor: float, sample: Sample, *, bits: float, needs: int) -> Hypothesis:
     words = unit_words(factor, sample.evidence.unit)
     if not words:
         words = "a wrong weight or another unit"
@@ -92,7 +94,7 @@ def _scale(factor: float, sample: Sample, *, bits: float, free: int) -> Hypothes
         meaning=words,
         parameters={"factor": factor},
         bits=bits,
-        free=free,
+        needs=needs,
         curve=_times(factor, sample),
     )
 
@@ -150,7 +152,7 @@ def _offsets(sample: Sample, finite: Places) -> Iterator[Hypothesis]:
         meaning="a constant is added or left out: a bias, a base score, another origin",
         parameters={"offset": value},
         bits=price(value),
-        free=1,
+        needs=3,
         curve=lambda v: v + value,
         slack=np.full(len(sample.reference), 2.0 * unit),
     )
@@ -161,14 +163,16 @@ def _one_lower(sample: Sample) -> Iterator[Hypothesis]:
     finite = sample.reference[np.isfinite(sample.r)]
     first = finite.min()
     for lowest, words in ((first, "stays"), (first + 1, f"becomes {number(float(first) + 1.0)}")):
+        values = np.where(sample.reference == first, lowest, sample.reference - 1)
         yield Hypothesis(
             kind="off_by_one",
             says=f"one lower, and {number(float(first))} {words}",
             meaning="off by one: an index that starts elsewhere",
             parameters={"offset": -1},
             bits=3.0,
-            values=np.where(sample.reference == first, lowest, sample.reference - 1),
+            values=values,
             reach="all",
+            certain=sample.is_integer and sample.meets_each_value(values),
         )
 
 
@@ -195,7 +199,7 @@ def _whole_offset(shift: int, sample: Sample) -> Hypothesis:
         ),
         parameters={"offset": shift},
         bits=2.0 * math.log2(abs(shift) + 1) + 1.0,
-        free=1,
+        needs=3,
         curve=lambda v: v + shift,
         # Ids below zero where there were none are a sign that is lost, not another first id.
         reach="all"
@@ -219,7 +223,7 @@ def _affine(slope: float, intercept: float, sample: Sample) -> Hypothesis:
         else "another scale and origin, such as a standardisation with other figures",
         parameters={"slope": slope, "intercept": intercept},
         bits=price(slope) + price(intercept),
-        free=2,
+        needs=4,
         curve=lambda v: v * slope + intercept,
     )
 

@@ -217,6 +217,6 @@ def _is_varied(sample: Sample, explained: Mask) -> bool:
 
 def _is_general(hypothesis: Hypothesis, sample: Sample, explained: Mask) -> bool:
     """Whether it meets more different values than it has free parameters to bend."""
-    if not hypothesis.free:
+    if not hypothesis.needs:
         return True
-    return len(np.unique(sample.reference[explained])) >= hypothesis.free + 2
+    return len(np.unique(sample.reference[explained])) >= hypothesis.needs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -52,6 +53,8 @@ _RIVAL = 0.2
 _TABLES = {"hash_variant", "relabelled", "codes_merged", "codes_partly_relabelled"}
 # To doubt takes less than to name: on so few cells a rival need not pay for itself in full.
 _RIVAL_BITS = -10.0
+# Of an explanation of less than this any rival makes one of several, whatever it saves.
+_HALF = 0.5
 _CONSTANT = 0.95
 _FEWEST = 5
 
@@ -64,7 +67,8 @@ def explain(sample: Sample, families: Sequence[Family] = FAMILIES) -> Scored | N
     rest = sample.without(found.explained & sample.differs)
     if rest is None:
         return found
-    rival = _best(rest, families, least=_RIVAL / 2.0, enough=_RIVAL_BITS)
+    enough = _RIVAL_BITS if found.support >= _HALF else -math.inf
+    rival = _best(rest, families, least=_RIVAL / 2.0, enough=enough)
     if rival is None:
         return found
     held = sample.held & found.explained & sample.differs
@@ -87,8 +91,9 @@ def constant(sample: Sample) -> Scored | None:
         return None
     ours = sample.reference[same & sample.differs]
     usual = commonest(ours)
+    if usual is None:
+        return None  # what differs is what the constant does not say
     lost = bool(np.isnan(ours.astype(np.float64)).all())
-    assert usual is not None, "some differing cell was just found"
     is_one = not lost and usual.count >= _CONSTANT * len(ours)
     if is_one and not np.isnan(value):
         return None  # one value for another: too many stories fit

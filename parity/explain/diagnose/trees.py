@@ -48,7 +48,7 @@ def tree_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
             meaning=meaning,
             parameters={"column": name} if tree is None else {"column": name, "tree": tree},
             bits=codes * REAL_BITS,
-            free=codes,
+            needs=codes + 2,
             values=sample.r + added,
             slack=slack,
         )

@@ -110,6 +110,6 @@ def test_less_than_three_differing_values_in_ten_are_no_explanation() -> None:
 def test_free_parameters_have_to_meet_more_values_than_they_are() -> None:
     """Through two points a line can always be drawn."""
     reference = np.tile([0, 1], 100)
-    bent = Hypothesis(kind="affine", says="", curve=lambda v: 2 * v + 3, free=2)
+    bent = Hypothesis(kind="affine", says="", curve=lambda v: 2 * v + 3, needs=4)
 
     assert scorer_of(a_sample(reference, 2 * reference + 3)).score(bent, 0.0) is None
