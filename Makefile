@@ -14,13 +14,13 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 # --- environment -------------------------------------------------------------------------
-# Everything is pinned in constraints.txt; obp is data here (its csv files are read, it is
-# never imported), so its own requirements stay out.
+# Everything is pinned in constraints.txt; obp and recbole are data here (their csv files are read,
+# they are never imported), so their own requirements stay out.
 .venv/.installed: constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(PY) -m pip install --quiet --disable-pip-version-check -r constraints.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1 recbole==1.2.1
 	@touch $@
 
 .venv/.built: .venv/.installed setup.py pyproject.toml $(SCORER_SOURCES)

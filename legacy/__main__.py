@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from replay.threads import fix_threads
 
@@ -14,6 +14,9 @@ fix_threads()
 import click  # noqa: E402  # after the threads are fixed: what follows loads numpy
 
 from replay.errors import ConfigError, ToolkitError  # noqa: E402  # as above
+
+if TYPE_CHECKING:
+    from legacy.train import Span
 
 
 @click.group()
@@ -28,20 +31,23 @@ def main() -> None:
     "--features",
     default="open_bandit",
     show_default=True,
-    help="A feature set of this package (open_bandit, synthetic), or a JSON file.",
+    help="A feature set of this package (open_bandit, movielens, synthetic), or a JSON file.",
 )
 @click.option("--days", help="FIRST:LAST, as YYYY-MM-DD. Default: all before the held-out day.")
-@click.option("--held-out", help="YYYY-MM-DD. Default: the last day but one.")
+@click.option("--held-out", help="YYYY-MM-DD, or FIRST:LAST. Default: the last day but one.")
 @click.option("--seed", default=7, show_default=True, help="Of the trees and the split.")
 def train_command(
     *, logs: Path, out: Path, features: str, days: str | None, held_out: str | None, seed: int
 ) -> None:
     """Train on logged days; the last day is left for replay."""
-    from legacy.train import Training, choose_days, train
+    from legacy.train import Training, choose_days, text_of_days, train
 
-    asked = None if days is None else _day_range(days)
-    chosen, kept = choose_days(logs, asked, None if held_out is None else _day(held_out))
-    click.echo(f"training on {chosen[0]} to {chosen[-1]}, holding out {kept}")
+    chosen, kept = choose_days(
+        logs,
+        None if days is None else _span(days, option="--days"),
+        None if held_out is None else _span(held_out, option="--held-out"),
+    )
+    click.echo(f"training on {text_of_days(chosen)}, holding out {text_of_days(kept)}")
     trained = train(
         Training(logs=logs, out=out, features=features, days=chosen, held_out=kept, seed=seed),
         say=click.echo,
@@ -69,14 +75,14 @@ def _day(text: str) -> date:
         ) from error
 
 
-def _day_range(text: str) -> tuple[date, ...]:
+def _span(text: str, *, option: str) -> Span:
+    from legacy.train import Span
+
     first, _, last = text.partition(":")
-    start, stop = _day(first), _day(last or first)
-    if stop < start:
-        raise ConfigError(
-            f"{text!r} ends before it starts.", where="--days", fix="write FIRST:LAST"
-        )
-    return tuple(start + timedelta(days=i) for i in range((stop - start).days + 1))
+    span = Span(_day(first), _day(last or first))
+    if span.last < span.first:
+        raise ConfigError(f"{text!r} ends before it starts.", where=option, fix="write FIRST:LAST")
+    return span
 
 
 def _table(metrics: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ class Training:
     Attributes:
         features: Name of a feature set of this package, or a file of one.
         days: To train on, in order.
-        held_out: To measure on; not trained on, and not the day to replay.
+        held_out: To measure on; not trained on, and not the days to replay.
         seed: Of the trees, and of the split of requests.
     """
 
@@ -76,7 +76,7 @@ class Training:
     out: Path
     features: str
     days: tuple[date, ...]
-    held_out: date
+    held_out: tuple[date, ...]
     seed: int = 7
     trees: TreesConfig = field(default_factory=TreesConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
@@ -98,37 +98,67 @@ class Trained:
 
 
 def choose_days(
-    logs: Path, days: Sequence[date] | None, held_out: date | None
-) -> tuple[tuple[date, ...], date]:
-    """The days to train on and the day to hold out, as asked for or by default.
+    logs: Path, days: Span | None, held_out: Span | None
+) -> tuple[tuple[date, ...], tuple[date, ...]]:
+    """The days to train on and the days to hold out: those logged within what is asked for.
 
     By default the log's last day is left for replay, the day before it is held out and the
     earlier ones train.
 
     Raises:
         LogError: There is no log.
-        ConfigError: The log has too few days, or the held-out day is trained on.
+        ConfigError: The log has too few days, or a held-out day does not come after all others.
     """
     there = list_days(logs)
     if held_out is None:
-        earlier = [day for day in there[:-1] if not days or day > max(days)]
+        earlier = [day for day in there[:-1] if not days or day > days.last]
         if not earlier or (days is None and len(there) < 3):
             raise ConfigError(
                 f"{len(there)} days are too few to train, hold one out and replay one.",
                 where=str(logs),
                 fix="import at least three days, or name them: --days FIRST:LAST --held-out DAY",
             )
-        held_out = earlier[-1]
-    chosen = tuple(days) if days is not None else tuple(d for d in there[:-1] if d < held_out)
-    if not chosen or held_out in chosen:
+        held_out = Span(earlier[-1], earlier[-1])
+    kept = held_out.among(there, logs)
+    before = tuple(d for d in there if d < kept[0])
+    chosen = before if days is None else days.among(there, logs)
+    if not chosen or chosen[-1] >= kept[0]:
         raise ConfigError(
-            f"the held-out day {held_out} leaves no other day to train on."
+            f"no day before {kept[0]}, the first held out, is left to train on."
             if not chosen
-            else f"the held-out day {held_out} is also trained on.",
+            else f"{chosen[-1]} is trained on and does not lie before {kept[0]}, held out.",
             where="--days and --held-out",
-            fix="train on days before the one held out",
+            fix="train on days before those held out",
         )
-    return chosen, held_out
+    return chosen, kept
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Calendar days from `first` to `last`, both included; a log need not have them all."""
+
+    first: date
+    last: date
+
+    def among(self, there: Sequence[date], logs: Path) -> tuple[date, ...]:
+        """The logged days within.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        found = tuple(day for day in there if self.first <= day <= self.last)
+        if not found:
+            raise ConfigError(
+                f"the log has no day from {self.first} to {self.last}.",
+                where=str(logs),
+                fix=f"name days from {there[0]} to {there[-1]}",
+            )
+        return found
+
+
+def text_of_days(days: Sequence[date]) -> str:
+    """A day, or the first and last of several: 2019-11-24:2019-11-28."""
+    return ":".join(day.isoformat() for day in sorted({days[0], days[-1]}))
 
 
 def train(training: Training, *, say: Callable[[str], object] = lambda _: None) -> Trained:
@@ -145,7 +175,7 @@ def train(training: Training, *, say: Callable[[str], object] = lambda _: None) 
         say(f"nothing to do: {training.out} is this training's artifact already.")
         return Trained(path=training.out, training_id=facts.training_id, fresh=False, metrics=known)
     rows = read_rows(training.logs, training.days, features)
-    held_out = read_rows(training.logs, (training.held_out,), features)
+    held_out = read_rows(training.logs, training.held_out, features)
     for name, read in (("training", rows), ("held-out", held_out)):
         say(
             f"{name} rows: {len(read.clicks):,} labelled candidates, "
@@ -252,7 +282,7 @@ def _fit(
         regression=fitted,
         calibration=calibration,
         metrics={
-            "held_out": training.held_out.isoformat(),
+            "held_out": text_of_days(training.held_out),
             "prior": figures(prior, held_out.clicks),
             "legacy": figures(pctr, held_out.clicks),
         },
@@ -290,7 +320,7 @@ def _check_used(
 
 
 def _facts(training: Training, features: FeatureSet) -> TrainingFacts:
-    days = (*training.days, training.held_out)
+    days = (*training.days, *training.held_out)
     digests = {day.isoformat(): open_day(training.logs, day).digest for day in days}
     return TrainingFacts(
         trained_on=tuple(day.isoformat() for day in training.days),
@@ -302,7 +332,7 @@ def _facts(training: Training, features: FeatureSet) -> TrainingFacts:
             "legacy": digest_of_code(legacy),
         },
         config={
-            "held_out": training.held_out.isoformat(),
+            "held_out": text_of_days(training.held_out),
             "features": digest_of_json(features.to_json()),
             "shares": dict(SHARES),
             "min_id_count": MIN_ID_COUNT,

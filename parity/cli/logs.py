@@ -61,6 +61,18 @@ def import_obd(out: Path) -> None:
     _print_imported(import_open_bandit(out))
 
 
+@import_group.command("movielens")
+@_OUT
+def import_movielens_log(out: Path) -> None:
+    """Real rating histories of MovieLens 100k, 1997-09-20 to 1998-04-22.
+
+    Needs: pip install --no-deps recbole==1.2.1
+    """
+    from replay.logs.movielens import import_movielens
+
+    _print_imported(import_movielens(out))
+
+
 @import_group.command("synthetic")
 @_OUT
 @click.option("--days", default=7, show_default=True, help="Number of days.")

@@ -26,7 +26,7 @@ def test_training_prints_held_out_figures_next_to_the_priors(tmp_path: Path) -> 
     first = CliRunner().invoke(main, arguments, catch_exceptions=False)
     second = CliRunner().invoke(main, arguments, catch_exceptions=False)
 
-    assert "training on 2019-11-24 to 2019-11-24, holding out 2019-11-25" in first.output
+    assert "training on 2019-11-24, holding out 2019-11-25" in first.output
     table = first.output.split("held out 2019-11-25")[1].splitlines()
     assert table[0].split() == ["NE", "AUC", "calibration"]
     assert table[1].split()[0] == "prior"

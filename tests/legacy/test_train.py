@@ -8,7 +8,15 @@ import pytest
 from legacy.artifact import open_artifact
 from legacy.gbdt import TreesConfig
 from legacy.stack import open_stack
-from legacy.train import RegressionConfig, Training, choose_days, load_feature_set, train
+from legacy.train import (
+    RegressionConfig,
+    Span,
+    Training,
+    choose_days,
+    load_feature_set,
+    text_of_days,
+    train,
+)
 from replay.digests import digest_of_path
 from replay.errors import ConfigError, LogError
 from replay.logs.parquet import open_day, read_shard
@@ -23,7 +31,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
         out=root / "legacy",
         features=str(write_features(root / "features.json")),
         days=DAYS[:1],
-        held_out=DAYS[1],
+        held_out=(DAYS[1],),
         regression=RegressionConfig(l2=50.0, steps=60),
     )
 
@@ -157,18 +165,32 @@ def test_too_small_a_forest_fails_the_training(
 def test_by_default_the_last_day_is_left_and_the_one_before_held_out(
     training: Training,
 ) -> None:
-    assert choose_days(training.logs, None, None) == ((DAYS[0],), DAYS[1])
-    assert choose_days(training.logs, None, DAYS[2]) == (DAYS[:2], DAYS[2])
-    assert choose_days(training.logs, [DAYS[0]], None) == ((DAYS[0],), DAYS[1])
+    first, second, third = (Span(day, day) for day in DAYS)
+    assert choose_days(training.logs, None, None) == ((DAYS[0],), (DAYS[1],))
+    assert choose_days(training.logs, None, third) == (DAYS[:2], (DAYS[2],))
+    assert choose_days(training.logs, first, None) == ((DAYS[0],), (DAYS[1],))
+    assert choose_days(training.logs, None, Span(DAYS[1], DAYS[2])) == ((DAYS[0],), DAYS[1:3])
+    assert choose_days(training.logs, first, second) == ((DAYS[0],), (DAYS[1],))
+
+
+def test_days_that_a_log_lacks_within_a_span_are_left_out(training: Training) -> None:
+    """A real log has days without a request."""
+    long_before = Span(date(2019, 1, 1), DAYS[0])
+
+    assert choose_days(training.logs, long_before, None) == ((DAYS[0],), (DAYS[1],))
+    assert text_of_days(DAYS[:2]) == f"{DAYS[0]}:{DAYS[1]}"
+    assert text_of_days(DAYS[:1]) == str(DAYS[0])
 
 
 def test_days_that_do_not_fit_are_refused(training: Training, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="also trained on"):
-        choose_days(training.logs, DAYS[:2], DAYS[1])
-    with pytest.raises(ConfigError, match="no other day to train on"):
-        choose_days(training.logs, None, DAYS[0])
+    with pytest.raises(ConfigError, match="does not lie before"):
+        choose_days(training.logs, Span(DAYS[0], DAYS[1]), Span(DAYS[1], DAYS[1]))
+    with pytest.raises(ConfigError, match="is left to train on"):
+        choose_days(training.logs, None, Span(DAYS[0], DAYS[0]))
     with pytest.raises(ConfigError, match="too few"):
-        choose_days(training.logs, DAYS[:2], None)
+        choose_days(training.logs, Span(DAYS[0], DAYS[-1]), None)
+    with pytest.raises(ConfigError, match="no day from 2018"):
+        choose_days(training.logs, None, Span(date(2018, 1, 1), date(2018, 12, 31)))
     with pytest.raises(LogError, match="no folder"):
         choose_days(tmp_path / "nowhere", None, None)
     with pytest.raises(LogError, match="no day 2019-12-01"):
@@ -176,6 +198,6 @@ def test_days_that_do_not_fit_are_refused(training: Training, tmp_path: Path) ->
 
 
 def test_an_unknown_feature_set_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"'movielens' can not be read") as caught:
-        load_feature_set("movielens")
-    assert "open_bandit, synthetic" in caught.value.fix
+    with pytest.raises(ConfigError, match=r"'movie' can not be read") as caught:
+        load_feature_set("movie")
+    assert "movielens, open_bandit, synthetic" in caught.value.fix
