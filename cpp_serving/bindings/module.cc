@@ -179,7 +179,7 @@ void WithoutLock(const Scorer& scorer, std::size_t rows, Act act) {
 
 py::array Leaves(const Scorer& scorer, const py::handle& features) {
   const MatrixView in(scorer, features.ptr());
-  const py::ssize_t trees = scorer.model().num_trees();
+  const py::ssize_t trees = scorer.model().trees.num_trees();
   py::array_t<std::int32_t> leaves({static_cast<py::ssize_t>(in.rows), trees});
   std::int32_t* out = leaves.mutable_data();
   WithoutLock(scorer, in.rows, [&] { scorer.forest().Leaves(in.data, in.rows, out); });
@@ -207,7 +207,7 @@ void ScoreInto(const Scorer& scorer, PyObject* features, PyObject* out) {
 
 py::list SplitPointArrays(const Scorer& scorer) {
   py::list points;
-  for (std::vector<float>& of_feature : SplitPoints(scorer.model())) {
+  for (std::vector<float>& of_feature : SplitPoints(scorer.model().trees)) {
     points.append(Owning(std::move(of_feature)));
   }
   return points;
@@ -362,9 +362,9 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("training_id",
                              [](const Scorer& s) { return s.model().artifact->training_id(); })
       .def_property_readonly("leaf_weights",
-                             [](const Scorer& s) { return Copy(s.model().leaf_weights); })
+                             [](const Scorer& s) { return Copy(s.model().trees.leaf_weights); })
       .def_property_readonly("leaf_offsets",
-                             [](const Scorer& s) { return Copy(s.model().leaf_offsets); })
+                             [](const Scorer& s) { return Copy(s.model().trees.leaf_offsets); })
       .def_property_readonly("category_weights",
                              [](const Scorer& s) { return Copy(s.model().category_weights); })
       .def_property_readonly("bias", [](const Scorer& s) { return s.model().bias; })

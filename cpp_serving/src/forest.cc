@@ -44,18 +44,18 @@ float Threshold(const Node& node, const Faults& faults) {
 }  // namespace
 
 struct Forest::Compiled {
-  Compiled(const Model& model, const Faults& faults, ForestOptions options)
+  Compiled(const TreeTable& table, const Faults& faults, ForestOptions options)
       : kernel(KernelOf(options.isa)),
         pool(Checked(options.threads)),
-        leaf_offsets(model.leaf_offsets.begin(), model.leaf_offsets.end()),
-        weights(model.leaf_weights, model.leaf_offsets,
-                faults.tree_limit == 0 ? model.num_trees() : faults.tree_limit),
-        num_trees(model.num_trees()),
-        num_features(model.num_real),
-        quantiser(Thresholds(model, faults)) {
+        leaf_offsets(table.leaf_offsets.begin(), table.leaf_offsets.end()),
+        weights(table.leaf_weights, table.leaf_offsets,
+                faults.tree_limit == 0 ? table.num_trees() : faults.tree_limit),
+        num_trees(table.num_trees()),
+        num_features(table.num_features),
+        quantiser(Thresholds(table, faults)) {
     std::vector<std::vector<TestedNode>> trees;
     for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
-      trees.push_back(Tested(model, faults, tree));
+      trees.push_back(Tested(table, faults, tree));
       AddTree(tree, trees.back());
     }
     walk.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
@@ -69,19 +69,19 @@ struct Forest::Compiled {
     walk_below = options.walk_below != 0 ? options.walk_below : CheaperFrom();
   }
 
-  static std::vector<std::vector<float>> Thresholds(const Model& model, const Faults& faults) {
-    std::vector<std::vector<float>> thresholds(model.num_real);
-    for (const Node& node : model.nodes) {
+  static std::vector<std::vector<float>> Thresholds(const TreeTable& table, const Faults& faults) {
+    std::vector<std::vector<float>> thresholds(table.num_features);
+    for (const Node& node : table.nodes) {
       if (node.feature == Node::kLeaf) continue;
       thresholds[node.feature & Node::kFeatureMask].push_back(Threshold(node, faults));
     }
     return thresholds;
   }
 
-  std::vector<TestedNode> Tested(const Model& model, const Faults& faults, std::uint32_t tree) {
+  std::vector<TestedNode> Tested(const TreeTable& table, const Faults& faults, std::uint32_t tree) {
     std::vector<TestedNode> nodes;
-    for (std::uint32_t i = model.node_offsets[tree]; i < model.node_offsets[tree + 1]; ++i) {
-      const Node& node = model.nodes[i];
+    for (std::uint32_t i = table.node_offsets[tree]; i < table.node_offsets[tree + 1]; ++i) {
+      const Node& node = table.nodes[i];
       const bool is_leaf = node.feature == Node::kLeaf;
       nodes.push_back({is_leaf, node.left, {}});
       if (is_leaf) continue;
@@ -280,8 +280,8 @@ struct Forest::Compiled {
   Layout layout{};
 };
 
-Forest::Forest(const Model& model, const Faults& faults, ForestOptions options)
-    : compiled_(std::make_unique<Compiled>(model, faults, options)) {}
+Forest::Forest(const TreeTable& table, const Faults& faults, ForestOptions options)
+    : compiled_(std::make_unique<Compiled>(table, faults, options)) {}
 Forest::~Forest() = default;
 Forest::Forest(Forest&&) noexcept = default;
 Forest& Forest::operator=(Forest&&) noexcept = default;

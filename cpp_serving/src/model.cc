@@ -29,9 +29,9 @@ void CheckTree(const SectionReader& reader, const Model& model, std::uint32_t tr
   const auto refuse = [&](const std::string& what) {
     reader.Refuse("trees", "tree " + std::to_string(tree) + ": " + what);
   };
-  const Node* nodes = model.nodes.data + model.node_offsets[tree];
-  const std::uint32_t count = model.node_offsets[tree + 1] - model.node_offsets[tree];
-  const std::uint32_t leaves = model.leaf_offsets[tree + 1] - model.leaf_offsets[tree];
+  const Node* nodes = model.trees.nodes.data + model.trees.node_offsets[tree];
+  const std::uint32_t count = model.trees.node_offsets[tree + 1] - model.trees.node_offsets[tree];
+  const std::uint32_t leaves = model.trees.leaf_offsets[tree + 1] - model.trees.leaf_offsets[tree];
   std::vector<bool> seen(leaves, false);
   std::uint64_t next_child = 1;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -60,25 +60,26 @@ void CheckTree(const SectionReader& reader, const Model& model, std::uint32_t tr
 void ReadTrees(const SectionReader& reader, Model* model) {
   const auto header = reader.Part<std::uint32_t>("trees", 0, 4);
   const std::uint64_t trees = header[0];
+  model->trees.num_features = model->num_real;
   std::size_t at = 16;
-  model->node_offsets = reader.Part<std::uint32_t>("trees", at, trees + 1);
-  at += 4 * model->node_offsets.size;
-  model->leaf_offsets = reader.Part<std::uint32_t>("trees", at, trees + 1);
-  at += 4 * model->leaf_offsets.size;
-  model->nodes = reader.Part<Node>("trees", at, header[2]);
-  at += sizeof(Node) * model->nodes.size;
-  model->leaf_weights = reader.Values<float>("leaf_weights");
+  model->trees.node_offsets = reader.Part<std::uint32_t>("trees", at, trees + 1);
+  at += 4 * model->trees.node_offsets.size;
+  model->trees.leaf_offsets = reader.Part<std::uint32_t>("trees", at, trees + 1);
+  at += 4 * model->trees.leaf_offsets.size;
+  model->trees.nodes = reader.Part<Node>("trees", at, header[2]);
+  at += sizeof(Node) * model->trees.nodes.size;
+  model->trees.leaf_weights = reader.Values<float>("leaf_weights");
   if (at != reader.artifact().Section("trees").size || header[1] != model->num_real ||
-      model->node_offsets[0] != 0 || model->node_offsets[trees] != header[2] ||
-      model->leaf_offsets[0] != 0 || model->leaf_offsets[trees] != header[3] ||
-      model->leaf_weights.size != header[3]) {
+      model->trees.node_offsets[0] != 0 || model->trees.node_offsets[trees] != header[2] ||
+      model->trees.leaf_offsets[0] != 0 || model->trees.leaf_offsets[trees] != header[3] ||
+      model->trees.leaf_weights.size != header[3]) {
     reader.Refuse("trees", "its counts do not fit each other, the features or the leaf weights.");
   }
   for (std::uint32_t tree = 0; tree < trees; ++tree) {
-    if (model->node_offsets[tree + 1] <= model->node_offsets[tree] ||
-        model->node_offsets[tree + 1] > header[2] ||
-        model->leaf_offsets[tree + 1] <= model->leaf_offsets[tree] ||
-        model->leaf_offsets[tree + 1] > header[3]) {
+    if (model->trees.node_offsets[tree + 1] <= model->trees.node_offsets[tree] ||
+        model->trees.node_offsets[tree + 1] > header[2] ||
+        model->trees.leaf_offsets[tree + 1] <= model->trees.leaf_offsets[tree] ||
+        model->trees.leaf_offsets[tree + 1] > header[3]) {
       reader.Refuse("trees", "tree " + std::to_string(tree) + " is empty or out of place.");
     }
     CheckTree(reader, *model, tree);
@@ -95,7 +96,7 @@ void CheckFinite(const SectionReader& reader, const std::string& section,
 }
 
 void ReadRegression(const SectionReader& reader, Model* model) {
-  CheckFinite(reader, "leaf_weights", model->leaf_weights);
+  CheckFinite(reader, "leaf_weights", model->trees.leaf_weights);
   model->category_weights = reader.Values<float>("category_weights");
   if (model->category_weights.size != model->num_columns) {
     reader.Refuse("category_weights", "there are " + std::to_string(model->category_weights.size) +

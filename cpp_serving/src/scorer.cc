@@ -27,9 +27,9 @@ Faults Checked(const Model& model, Faults faults) {
              "plant the fault in a feature of kind bucket");
     }
   }
-  if (faults.tree_limit > model.num_trees()) {
+  if (faults.tree_limit > model.trees.num_trees()) {
     Refuse("the tree limit " + std::to_string(faults.tree_limit) +
-               " is above the number of trees, " + std::to_string(model.num_trees()) + ".",
+               " is above the number of trees, " + std::to_string(model.trees.num_trees()) + ".",
            model.artifact->where(), "limit to fewer trees");
   }
   return faults;
@@ -57,7 +57,7 @@ std::vector<CheckpointInfo> Declare(const Model& model) {
     all.push_back({name, dtype, Axis::kCandidate, inner, std::move(after)});
     return all.size() - 1;
   };
-  const auto leaves = add("gbdt.leaves", DType::kInt32, model.num_trees(), real);
+  const auto leaves = add("gbdt.leaves", DType::kInt32, model.trees.num_trees(), real);
   const auto leaf_sum = add("regression.leaf_sum", DType::kFloat32, std::nullopt, {leaves});
   const auto category_sum = add("regression.category_sum", DType::kFloat32, std::nullopt, encoded);
   const auto logit = add("logit", DType::kFloat32, std::nullopt, {leaf_sum, category_sum});
@@ -84,7 +84,7 @@ std::size_t SizeOf(DType dtype) {
 Scorer::Scorer(std::shared_ptr<const Artifact> artifact, Faults faults, ForestOptions options)
     : model_(Model::From(std::move(artifact))),
       faults_(Checked(model_, std::move(faults))),
-      forest_(model_, faults_, options),
+      forest_(model_.trees, faults_, options),
       checkpoints_(Declare(model_)) {}
 
 Scores Scorer::Score(const Records& records) const {

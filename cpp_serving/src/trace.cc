@@ -168,11 +168,11 @@ class Run {
 
   void ProduceLeafSum(std::size_t place) {
     const std::int32_t* leaves = Used<std::int32_t>(place - 1);
-    const std::int64_t trees = model_.num_trees();
+    const std::int64_t trees = model_.trees.num_trees();
     if (given_[place - 1] != nullptr) {
       CheckGiven(place - 1, Rows(place) * trees, [&](std::int64_t i) {
         const auto tree = static_cast<std::uint32_t>(i % trees);
-        return model_.leaf_offsets[tree + 1] - model_.leaf_offsets[tree];
+        return model_.trees.leaf_offsets[tree + 1] - model_.trees.leaf_offsets[tree];
       });
     }
     Each<float>(place, [&](std::int64_t row) { return forest_.SumOfLeaves(leaves + row * trees); });

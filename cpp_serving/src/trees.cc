@@ -22,18 +22,18 @@ std::int32_t Leaf(const Node* nodes, const float* features) {
 
 }  // namespace
 
-void WalkTrees(const Model& model, const Faults& faults, const float* features,
+void WalkTrees(const TreeTable& table, const Faults& faults, const float* features,
                std::int32_t* leaves) {
-  const std::uint32_t trees = model.num_trees();
+  const std::uint32_t trees = table.num_trees();
   for (std::uint32_t tree = 0; tree < trees; ++tree) {
-    const Node* nodes = model.nodes.data + model.node_offsets[tree];
+    const Node* nodes = table.nodes.data + table.node_offsets[tree];
     leaves[tree] = faults.threshold_le ? Leaf<true>(nodes, features) : Leaf<false>(nodes, features);
   }
 }
 
-std::vector<std::vector<float>> SplitPoints(const Model& model) {
-  std::vector<std::vector<float>> points(model.num_real);
-  for (const Node& node : model.nodes) {
+std::vector<std::vector<float>> SplitPoints(const TreeTable& table) {
+  std::vector<std::vector<float>> points(table.num_features);
+  for (const Node& node : table.nodes) {
     if (node.feature != Node::kLeaf) {
       points[node.feature & Node::kFeatureMask].push_back(node.threshold);
     }

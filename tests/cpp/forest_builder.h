@@ -96,7 +96,7 @@ inline std::vector<float> RowsFor(const ForestSpec& spec, const cpp_serving::Mod
                          -std::numeric_limits<float>::denorm_min(),
                          std::numeric_limits<float>::max(),
                          std::numeric_limits<float>::lowest()};
-  const auto points = cpp_serving::SplitPoints(model);
+  const auto points = cpp_serving::SplitPoints(model.trees);
   std::vector<float> values(rows * spec.features);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::vector<float>& own = points[i % spec.features];

@@ -39,11 +39,12 @@ void EveryKernelAgrees(const ForestSpec& spec, std::uint32_t seed, const Faults&
   double magnitude = 0.0;
   for (std::size_t row = 0; row < rows; ++row) {
     std::int32_t* leaves = expected.data() + row * spec.trees;
-    cpp_serving::WalkTrees(model, faults, features.data() + row * spec.features, leaves);
+    cpp_serving::WalkTrees(model.trees, faults, features.data() + row * spec.features, leaves);
     const std::uint32_t counted = faults.tree_limit == 0 ? spec.trees : faults.tree_limit;
     for (std::uint32_t t = 0; t < counted; ++t) {
       const double weight =
-          model.leaf_weights[model.leaf_offsets[t] + static_cast<std::uint32_t>(leaves[t])];
+          model.trees
+              .leaf_weights[model.trees.leaf_offsets[t] + static_cast<std::uint32_t>(leaves[t])];
       exact[row] += weight;
       magnitude += std::fabs(weight) / static_cast<double>(rows);
     }
@@ -54,7 +55,7 @@ void EveryKernelAgrees(const ForestSpec& spec, std::uint32_t seed, const Faults&
       ForestOptions options;
       options.isa = isa;
       options.walk_below = walk_below;
-      const Forest forest(model, faults, options);
+      const Forest forest(model.trees, faults, options);
       const std::string what = Named(spec, isa, walk_below);
       std::vector<std::int32_t> leaves(expected.size(), -1);
       forest.Leaves(features.data(), rows, leaves.data());
@@ -100,12 +101,12 @@ void ThreadsChangeNothing() {
   const std::vector<float> features = RowsFor(spec, model, rows, 78);
   std::vector<float> expected(rows);
   std::vector<std::int32_t> leaves(rows * spec.trees);
-  const Forest alone(model, {});
+  const Forest alone(model.trees, {});
   alone.LeafSums(features.data(), rows, expected.data());
   alone.Leaves(features.data(), rows, leaves.data());
   ForestOptions options;
   options.threads = 3;
-  const Forest forest(model, {}, options);
+  const Forest forest(model.trees, {}, options);
   CHECK(forest.threads() == 3);
   const auto agrees = [&] {
     std::vector<float> sums(rows, -1.0f);
@@ -129,7 +130,7 @@ void ThreadsChangeNothing() {
   waitpid(child, &status, 0);
   CHECK(status == 0);
   options.threads = 0;
-  CHECK(Has(ErrorOf([&] { Forest(model, {}, options); }), "0 threads"));
+  CHECK(Has(ErrorOf([&] { Forest(model.trees, {}, options); }), "0 threads"));
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ Model OneFeature(float threshold, bool missing_left) {
 
 std::int32_t LeafOf(const Model& model, float x, const Faults& faults = {}) {
   std::int32_t leaf = -1;
-  cpp_serving::WalkTrees(model, faults, &x, &leaf);
+  cpp_serving::WalkTrees(model.trees, faults, &x, &leaf);
   return leaf;
 }
 
@@ -54,7 +54,7 @@ int main() {
   ArtifactSpec spec = SampleSpec();
   const Model model =
       Model::From(cpp_serving::Artifact::FromBytes(FileOf(SectionsOf(spec)), "test"));
-  const auto points = cpp_serving::SplitPoints(model);
+  const auto points = cpp_serving::SplitPoints(model.trees);
   CHECK(points.size() == 10);
   CHECK(points[0] == std::vector<float>{1.5f} && points[2] == std::vector<float>{2.0f} &&
         points[9] == std::vector<float>{0.5f} && points[1].empty());

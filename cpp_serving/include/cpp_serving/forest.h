@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cpp_serving/faults.h"
-#include "cpp_serving/model.h"
+#include "cpp_serving/tree_table.h"
 
 namespace cpp_serving {
 
@@ -49,14 +49,14 @@ struct ForestOptions {
 // grows to what the largest call needed.
 class Forest {
  public:
-  // Compiles the trees of a validated model. Throws Error(kStack) for an instruction set that can
-  // not run here and for a number of threads out of range.
-  Forest(const Model& model, const Faults& faults, ForestOptions options = {});
+  // Compiles the trees, which need not outlive the call. Throws Error(kStack) for an instruction
+  // set that can not run here and for a number of threads out of range.
+  Forest(const TreeTable& table, const Faults& faults, ForestOptions options = {});
   ~Forest();
   Forest(Forest&&) noexcept;
   Forest& operator=(Forest&&) noexcept;
 
-  // `features` is [row, real feature], C order; NaN is missing. `sums` is filled, [row].
+  // `features` is [row, feature], C order; NaN is missing. `sums` is filled, [row].
   void LeafSums(const float* features, std::size_t rows, float* sums) const;
 
   // `leaves` is filled, [row, tree]: ordinals. float32 x < threshold goes left.

@@ -9,6 +9,7 @@
 
 #include "cpp_serving/artifact.h"
 #include "cpp_serving/span.h"
+#include "cpp_serving/tree_table.h"
 
 namespace cpp_serving {
 
@@ -59,36 +60,17 @@ struct Feature {
   std::uint32_t cardinality = 0;
 };
 
-// One node; siblings are neighbours, so that `left + 1` is the right child.
-struct Node {
-  static constexpr std::uint32_t kLeaf = 0xFFFFFFFFu;
-  static constexpr std::uint32_t kMissingGoesLeft = 0x80000000u;
-  static constexpr std::uint32_t kFeatureMask = 0x7FFFFFFFu;
-
-  float threshold;
-  // kLeaf, or the feature's place with kMissingGoesLeft.
-  std::uint32_t feature;
-  // Left child within the tree; of a leaf, its ordinal.
-  std::uint32_t left;
-};
-static_assert(sizeof(Node) == 12, "the file holds nodes of 12 bytes");
-
 struct Model {
   // Reads and validates every section. Throws Error(kArtifact).
   static Model From(std::shared_ptr<const Artifact> artifact);
-
-  std::uint32_t num_trees() const { return static_cast<std::uint32_t>(node_offsets.size - 1); }
 
   std::shared_ptr<const Artifact> artifact;  // Owns what the spans show.
   std::vector<Feature> features;
   std::uint32_t num_real = 0;
   std::uint32_t num_discrete = 0;
   std::uint32_t num_columns = 0;
-  std::string money;                 // Path of the bid; empty when the log has none.
-  Span<std::uint32_t> node_offsets;  // [tree + 1]
-  Span<std::uint32_t> leaf_offsets;  // [tree + 1]
-  Span<Node> nodes;
-  Span<float> leaf_weights;      // tree t owns leaf_offsets[t]:leaf_offsets[t + 1], by leaf ordinal
+  std::string money;             // Path of the bid; empty when the log has none.
+  TreeTable trees;               // Over the real features.
   Span<float> category_weights;  // [column]
   float bias = 0.0f;
   double slope = 1.0;

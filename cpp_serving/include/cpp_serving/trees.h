@@ -1,4 +1,4 @@
-// From a row of real features to the ordinal of its leaf in every tree.
+// From a row of features to the ordinal of its leaf in every tree.
 #ifndef CPP_SERVING_TREES_H_
 #define CPP_SERVING_TREES_H_
 
@@ -6,17 +6,17 @@
 #include <vector>
 
 #include "cpp_serving/faults.h"
-#include "cpp_serving/model.h"
+#include "cpp_serving/tree_table.h"
 
 namespace cpp_serving {
 
 // float32 `x < threshold` goes left, NaN goes the node's default direction.
-// `features` is [real feature], `leaves` is filled, [tree].
-void WalkTrees(const Model& model, const Faults& faults, const float* features,
+// `features` is [feature], `leaves` is filled, [tree].
+void WalkTrees(const TreeTable& table, const Faults& faults, const float* features,
                std::int32_t* leaves);
 
-// Per real feature, in order, the distinct thresholds of its splits, ascending.
-std::vector<std::vector<float>> SplitPoints(const Model& model);
+// Per feature, in order, the distinct thresholds of its splits, ascending.
+std::vector<std::vector<float>> SplitPoints(const TreeTable& table);
 
 }  // namespace cpp_serving
 
