@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "artifact_builder.h"
+#include "cpp_serving/model.h"
 
 struct ForestSpec {
   std::uint32_t features = 5;

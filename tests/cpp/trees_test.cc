@@ -6,6 +6,7 @@
 
 #include "artifact_builder.h"
 #include "check.h"
+#include "cpp_serving/model.h"
 
 using cpp_serving::Faults;
 using cpp_serving::Model;
