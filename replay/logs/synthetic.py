@@ -1,8 +1,12 @@
-"""A seeded ad log of any size whose true click probabilities are known.
+"""A seeded ad log of any size whose true probabilities are known: clicks, conversions, video views.
 
-Users with ordered histories see K candidates a request; a few are shown, and clicked with exactly
-the probability that stands beside them. Counters, histories and last clicks know whole earlier
-UTC days only, never the request's own day. The same settings give the same log.
+Users with ordered histories see K candidates a request; a few are shown, and clicked, converted
+and watched with exactly the probabilities that stand beside them. Counters, histories and last
+clicks know whole earlier UTC days only, never the request's own day. The same settings give the
+same log.
+
+The order of a history matters (`replay/logs/synthetic_truth.py` says how): what was done *last*
+moves a click's log-odds by 0.8 (standard deviation), and no count over the history tells it.
 
 | field | type | meaning |
 | --- | --- | --- |
@@ -15,19 +19,23 @@ UTC days only, never the request's own day. The same settings give the same log.
 | `user.country` | string | sometimes null. Matters |
 | `user.age_days` | int64 | since the first visit. Matters |
 | `user.past_impressions`, `.past_clicks` | int64 | null before the first impression. Their rate matters |
-| `history.ad_id`, `.action`, `.at`, `.category` | int64, string, timestamp, string | oldest first, at most 30; `at` and `category` are sometimes null |
+| `history.ad_id`, `.action`, `.at`, `.category` | int64, string, timestamp, string | oldest first, at most 30; `at` and `category` are sometimes null. Counts of a category matter, and so does which came last |
+| `history.bought_category` | string | the category of a purchase, else null: for counts of matching steps |
 | `candidate.ad_id` | int64 | one in three above 2^24. Means nothing beyond the ad's other fields |
 | `candidate.category` | string | rarely null. Matters: the more steps of it in the history, the better |
 | `candidate.advertiser_id` | int64 | above 2^32, one of 16. Matters |
 | `candidate.title` | string | any script, any case, rarely null. The token `sale`, in any case, matters |
-| `candidate.price` | float64 | sometimes null. Cheap is better |
+| `candidate.format` | string | image or video. Videos alone are watched |
+| `candidate.price` | float64 | sometimes null. Cheap is better, and converts more |
 | `candidate.past_impressions`, `.past_clicks` | int64 | null before the first impression. Their rate matters |
 | `candidate.last_clicked_at` | timestamp | null before the first click. Recent is better |
 | `candidate.bid_micros` | int64 | means nothing for clicks |
 | `candidate.noise` | float64 | means nothing |
 | `candidate.shown` | bool | chosen at random, five a request |
 | `candidate.click` | int64 | of shown candidates; else null |
-| `candidate.true_pctr` | float64 | the truth, of every candidate: for judging, never a feature |
+| `candidate.conversion`, `.converted_at` | int64, timestamp | whether a shown candidate was clicked and then bought within 24 hours, and when. Known a day later than the click: a training must not read it earlier |
+| `candidate.view_ms` | int64 | how long a shown video was watched; else null |
+| `candidate.true_pctr`, `.true_pconversion`, `.true_pview_2s`, `.true_pview_5s` | float64 | the truth, of every candidate (views: of videos): for judging, never a feature |
 
 The hour in Tokyo (UTC+9) matters too: evenings are better.
 """
@@ -45,23 +53,13 @@ import pyarrow as pa
 from replay.errors import ConfigError
 from replay.logs.imports import ImportedDay, import_days
 from replay.logs.synthetic_records import DEVICES, SCHEMA, DrawnRequests, table_of
-from replay.logs.synthetic_world import (
-    HOUR,
-    UNKNOWN,
-    Floats,
-    Ints,
-    World,
-    make_world,
-)
+from replay.logs.synthetic_truth import draw_delays, draw_views, true_probabilities
+from replay.logs.synthetic_world import HOUR, UNKNOWN, Ints, World, make_world
 
 # Raise it when the records change: days of an older version are then written anew.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SHOWN_PER_REQUEST = 5
-_DEVICE_EFFECT = np.array([0.0, 0.5, -0.6])
 _REQUESTS_PER_TABLE = 2048
-_TOKYO_HOURS = 9
-# Chosen so that 10-20 % of shown candidates are clicked, whatever the seed.
-_BASE_LOGIT = -3.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +155,11 @@ class Simulation:
                 ad=requests.ad.reshape(-1)[shown],
                 at=np.repeat(at, log.candidates)[shown],
                 click=requests.click.reshape(-1)[shown],
+                converted_at=requests.converted_at.reshape(-1)[shown],
             )
             ids = [f"syn-{day:%Y%m%d}-{first + i:06d}" for i in range(len(at))]
             yield table_of(ids, requests, world)
-        world.end_day()
+        world.end_day(_midnight(day) + 24 * HOUR)
         self._next = number + 1
 
 
@@ -174,7 +173,10 @@ def _draw_requests(rng: np.random.Generator, world: World, at: Ints, num_ads: in
     shown = np.zeros(ad.shape, dtype=np.bool_)
     shown[:, :SHOWN_PER_REQUEST] = True
     shown = rng.permuted(shown, axis=1)
-    pctr = true_pctr(world, at=at, user=user, device=device, slot=slot, ad=ad)
+    truth = true_probabilities(world, at=at, user=user, device=device, slot=slot, ad=ad)
+    click = rng.random(ad.shape) < truth.pctr
+    bought = click & (rng.random(ad.shape) < truth.pbuys)
+    converted_at = at[:, None] + draw_delays(rng, ad.shape)
     return DrawnRequests(
         at=at,
         user=user,
@@ -184,8 +186,10 @@ def _draw_requests(rng: np.random.Generator, world: World, at: Ints, num_ads: in
         ad=ad,
         noise=rng.standard_normal(ad.shape),
         shown=shown,
-        click=(rng.random(ad.shape) < pctr).astype(np.int64),
-        pctr=pctr,
+        click=click.astype(np.int64),
+        converted_at=np.where(bought, converted_at, UNKNOWN),
+        view_ms=draw_views(rng, truth),
+        truth=truth,
     )
 
 
@@ -202,52 +206,6 @@ def _draw_distinct(rng: np.random.Generator, num: int, *, of: int, take: int) ->
         drawn[:, column] = np.where(is_taken, last, candidate)
     shuffled: Ints = rng.permuted(drawn, axis=1)
     return shuffled
-
-
-def true_pctr(world: World, *, at: Ints, user: Ints, device: Ints, slot: Ints, ad: Ints) -> Floats:
-    """[request, candidate] the probability of a click, from logged fields only.
-
-    Each effect moves the log-odds by 0.3 to 0.7 (standard deviation), so that a model without
-    it is measurably worse on a few thousand requests; a missing value has no effect.
-    """
-    effects = true_effects(world, at=at, user=user, device=device, slot=slot, ad=ad)
-    logit = _BASE_LOGIT + sum(effects.values(), np.zeros(ad.shape))
-    pctr: Floats = 1.0 / (1.0 + np.exp(-logit))
-    return pctr
-
-
-def true_effects(
-    world: World, *, at: Ints, user: Ints, device: Ints, slot: Ints, ad: Ints
-) -> dict[str, Floats]:
-    """What each field adds to the log-odds: [request, 1] or [request, candidate], by name."""
-    ads, users, tastes = world.ads, world.users, world.tastes
-    category = ads.category[ad]
-    interest = np.log1p(world.history.category_counts(len(users.segment)))
-    cross = tastes.category_of_segment[users.segment[user][:, None], category]
-    hour = (at // HOUR + _TOKYO_HOURS) % 24
-    country = users.country[user]
-    freshness = -np.log1p((at[:, None] - ads.last_clicked_at[ad]) / HOUR)
-    noon = at[0] // (24 * HOUR) * 24 * HOUR + 12 * HOUR
-    usual = -np.log1p((noon - ads.last_clicked_at[ads.last_clicked_at != UNKNOWN]) / HOUR).mean()
-    of_request = {
-        "hour": 0.7 * np.cos(2 * np.pi * (hour - 20) / 24),
-        "device": np.where(device == UNKNOWN, 0.0, _DEVICE_EFFECT[device]),
-        "slot": 0.5 * (2.0 - slot),
-        "country": np.where(country == UNKNOWN, 0.0, tastes.country[country]),
-        "age_days": -0.3 * (np.log1p(users.age_days[user]) - 4.5),
-        "user_rate": 5.0 * users.counters.relative_rate()[user],
-    }
-    return {name: effect[:, None] for name, effect in of_request.items()} | {
-        "interest": np.where(
-            category == UNKNOWN, 0.0, 0.6 * (interest[user[:, None], category] - interest.mean())
-        ),
-        "category_of_segment": np.where(category == UNKNOWN, 0.0, cross),
-        "advertiser": tastes.advertiser[ads.advertiser[ad]],
-        "sale": 0.9 * ads.has_sale[ad],
-        "price": -0.5 * np.nan_to_num(np.log(ads.price[ad]) - 3.0, nan=0.0),
-        "ad_rate": 6.0 * ads.counters.relative_rate()[ad],
-        "recency": np.where(ads.last_clicked_at[ad] == UNKNOWN, 0.0, 0.6 * (freshness - usual)),
-    }
 
 
 def _midnight(day: date) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from replay.logs.synthetic_truth import Truth
 from replay.logs.synthetic_world import (
     ACTIONS,
     CATEGORIES,
@@ -23,6 +24,7 @@ from replay.logs.synthetic_world import (
 from replay.request import TIMESTAMP
 
 DEVICES = ("desktop", "mobile", "tablet")
+FORMATS = ("image", "video")
 # User ids lie above what 40 bits hold: they can not pass through a float32 either.
 _FIRST_USER_ID = (1 << 40) + 1
 
@@ -49,6 +51,7 @@ STEP = pa.struct(
         pa.field("action", pa.string()),
         pa.field("at", TIMESTAMP),
         pa.field("category", pa.string()),
+        pa.field("bought_category", pa.string()),
     ]
 )
 CANDIDATE = pa.struct(
@@ -57,6 +60,7 @@ CANDIDATE = pa.struct(
         pa.field("category", pa.string()),
         pa.field("advertiser_id", pa.int64()),
         pa.field("title", pa.string()),
+        pa.field("format", pa.string()),
         pa.field("price", pa.float64()),
         *_COUNTERS,
         pa.field("last_clicked_at", TIMESTAMP),
@@ -64,7 +68,13 @@ CANDIDATE = pa.struct(
         pa.field("noise", pa.float64()),
         pa.field("shown", pa.bool_()),
         pa.field("click", pa.int64()),
+        pa.field("conversion", pa.int64()),
+        pa.field("converted_at", TIMESTAMP),
+        pa.field("view_ms", pa.int64()),
         pa.field("true_pctr", pa.float64()),
+        pa.field("true_pconversion", pa.float64()),
+        pa.field("true_pview_2s", pa.float64()),
+        pa.field("true_pview_5s", pa.float64()),
     ]
 )
 SCHEMA = pa.schema(
@@ -81,7 +91,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DrawnRequests:
-    """[request] arrays, and [request, candidate] ones: `ad`, `noise`, `shown`, `click`, `pctr`."""
+    """[request] arrays, and [request, candidate] ones from `ad` on.
+
+    `converted_at` is UNKNOWN where nothing was bought, `view_ms` where nothing could be watched.
+    """
 
     at: Ints
     user: Ints
@@ -92,7 +105,9 @@ class DrawnRequests:
     noise: Floats
     shown: Bools
     click: Ints
-    pctr: Floats
+    converted_at: Ints
+    view_ms: Ints
+    truth: Truth
 
 
 def table_of(ids: list[str], requests: DrawnRequests, world: World) -> pa.Table:
@@ -128,11 +143,13 @@ def _histories(world: World, user: Ints) -> pa.ListArray:
     lengths = bounds[user + 1] - bounds[user]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     places = np.repeat(bounds[user] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    is_bought = history.action[places] == ACTIONS.index("purchase")
     steps = [
         pa.array(world.ads.ad_id[history.ad[places]]),
         _texts(ACTIONS, history.action[places]),
         pa.array(history.at[places], mask=~history.at_is_known[places]).cast(TIMESTAMP),
         _texts(CATEGORIES, history.category[places]),
+        _texts(CATEGORIES, np.where(is_bought, history.category[places], UNKNOWN)),
     ]
     values = pa.StructArray.from_arrays(steps, fields=list(STEP))
     return pa.ListArray.from_arrays(offsets.astype(np.int32), values)
@@ -143,11 +160,15 @@ def _candidates(world: World, requests: DrawnRequests) -> pa.ListArray:
     ad = requests.ad.reshape(-1)
     shown = requests.shown.reshape(-1)
     price, clicked_at = ads.price[ad], ads.last_clicked_at[ad]
+    converted_at, view_ms = requests.converted_at.reshape(-1), requests.view_ms.reshape(-1)
+    is_bought = converted_at != UNKNOWN
+    truth = requests.truth
     columns = [
         pa.array(ads.ad_id[ad]),
         _texts(CATEGORIES, ads.category[ad]),
         pa.array(ads.advertiser_ids[ads.advertiser[ad]]),
         pa.array(ads.title, type=pa.string()).take(pa.array(ad)),
+        _texts(FORMATS, ads.is_video[ad].astype(np.int64)),
         pa.array(price, mask=np.isnan(price)),
         *_counters(ads.counters.impressions[ad], ads.counters.clicks[ad]),
         pa.array(clicked_at, mask=clicked_at == UNKNOWN).cast(TIMESTAMP),
@@ -155,7 +176,12 @@ def _candidates(world: World, requests: DrawnRequests) -> pa.ListArray:
         pa.array(requests.noise.reshape(-1)),
         pa.array(shown),
         pa.array(requests.click.reshape(-1), mask=~shown),
-        pa.array(requests.pctr.reshape(-1)),
+        pa.array(is_bought.astype(np.int64), mask=~shown),
+        pa.array(converted_at, mask=~(shown & is_bought)).cast(TIMESTAMP),
+        pa.array(view_ms, mask=~(shown & (view_ms != UNKNOWN))),
+        pa.array(truth.pctr.reshape(-1)),
+        pa.array((truth.pctr * truth.pbuys).reshape(-1)),
+        *(pa.array(p.reshape(-1), mask=~ads.is_video[ad]) for p in truth.pview),
     ]
     offsets = np.arange(len(requests.user) + 1, dtype=np.int32) * requests.ad.shape[1]
     values = pa.StructArray.from_arrays(columns, fields=list(CANDIDATE))

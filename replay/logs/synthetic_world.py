@@ -22,6 +22,9 @@ ACTIONS = ("view", "click", "purchase")
 NUM_ADVERTISERS = 16
 LONGEST_HISTORY = 30
 HOUR = 3_600_000_000  # microseconds
+# Of a beta law: its mean of 17 % is near the log's own click rate. Counters of another mean would
+# drift for weeks until clicks have filled them.
+_PAST_RATES = (2.0, 9.8)
 UNKNOWN = -1  # in code arrays: the log writes null
 
 
@@ -58,6 +61,7 @@ class Ads:
     title: tuple[str | None, ...]
     has_sale: Bools
     price: Floats  # NaN for a few
+    is_video: Bools
     bid_micros: Ints
     counters: Counters
     last_clicked_at: Ints  # microseconds; UNKNOWN before the first click
@@ -95,14 +99,27 @@ class History:
         np.add.at(counts, (self.user[is_known], self.category[is_known]), 1)
         return counts
 
-    def with_clicks(self, user: Ints, ad: Ints, at: Ints, category: Ints) -> History:
-        """With a day's clicks appended, cut to each user's latest LONGEST_HISTORY steps."""
-        click = np.full(len(user), ACTIONS.index("click"), dtype=np.int64)
+    def latest(self, num_users: int, count: int) -> tuple[Ints, Ints]:
+        """[user, step] category and action of the latest steps, the last one first; UNKNOWN beyond."""
+        bounds = self.offsets(num_users)
+        place = bounds[1:, None] - 1 - np.arange(count)
+        is_there = place >= bounds[:-1, None]
+        if not len(self.user):
+            nothing = np.full(place.shape, UNKNOWN, dtype=np.int64)
+            return nothing, nothing
+        place = np.where(is_there, place, 0)
+        return (
+            np.where(is_there, self.category[place], UNKNOWN),
+            np.where(is_there, self.action[place], UNKNOWN),
+        )
+
+    def with_steps(self, user: Ints, ad: Ints, action: Ints, at: Ints, category: Ints) -> History:
+        """With these steps added in time, cut to each user's latest LONGEST_HISTORY steps."""
         known = np.ones(len(user), dtype=np.bool_)
         columns: list[tuple[str, NDArray[Any]]] = [
             ("user", np.concatenate([self.user, user])),
             ("ad", np.concatenate([self.ad, ad])),
-            ("action", np.concatenate([self.action, click])),
+            ("action", np.concatenate([self.action, action])),
             ("at", np.concatenate([self.at, at])),
             ("at_is_known", np.concatenate([self.at_is_known, known])),
             ("category", np.concatenate([self.category, category])),
@@ -122,6 +139,9 @@ class Tastes:
     category_of_segment: Floats  # [segment, category]
     advertiser: Floats  # [advertiser]
     country: Floats  # [country]
+    category_after: Floats  # [category of a step, category of the candidate]
+    buys_from: Floats  # [advertiser], on the log-odds of buying after a click
+    watches: Floats  # [category], on the log of the time a video is watched
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,27 +152,70 @@ class World:
     users: Users
     history: History
     tastes: Tastes
-    clicked_today: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
-    shown_today: list[tuple[Ints, Ints]] = field(default_factory=list)
+    shown_today: list[_Shown] = field(default_factory=list)
+    bought: list[_Steps] = field(default_factory=list)  # purchases that no midnight has seen yet
 
-    def record(self, *, user: Ints, ad: Ints, at: Ints, click: Ints) -> None:
+    def record(self, *, user: Ints, ad: Ints, at: Ints, click: Ints, converted_at: Ints) -> None:
         """Note shown candidates; nothing is known of them until `end_day`."""
-        is_click = click == 1
-        self.shown_today.append((user, ad))
-        self.clicked_today.append((user[is_click], ad[is_click], at[is_click]))
+        self.shown_today.append(_Shown(user=user, ad=ad, at=at, is_click=click == 1))
+        is_bought = converted_at != UNKNOWN
+        self.bought.append(
+            _Steps(user=user[is_bought], ad=ad[is_bought], at=converted_at[is_bought])
+        )
 
-    def end_day(self) -> None:
-        """At midnight the day's impressions and clicks enter counters and histories."""
-        user, ad = (np.concatenate(parts) for parts in zip(*self.shown_today, strict=True))
-        clicks = (np.concatenate(parts) for parts in zip(*self.clicked_today, strict=True))
-        click_user, click_ad, click_at = clicks
-        self.ads.counters.add(ad, click_ad)
-        self.users.counters.add(user, click_user)
-        np.maximum.at(self.ads.last_clicked_at, click_ad, click_at)
-        category = self.ads.category[click_ad]
-        self.history = self.history.with_clicks(click_user, click_ad, click_at, category)
+    def end_day(self, midnight: int) -> None:
+        """The day's impressions, clicks, and all purchases before midnight become known."""
+        user, ad, at, is_click = (
+            np.concatenate([getattr(shown, name) for shown in self.shown_today])
+            for name in ("user", "ad", "at", "is_click")
+        )
+        clicked = _Steps(user=user[is_click], ad=ad[is_click], at=at[is_click])
+        self.ads.counters.add(ad, clicked.ad)
+        self.users.counters.add(user, clicked.user)
+        np.maximum.at(self.ads.last_clicked_at, clicked.ad, clicked.at)
+        waiting = [steps.split(midnight) for steps in self.bought]
+        self._remember(clicked, "click")
+        for before, _ in waiting:
+            self._remember(before, "purchase")
         self.users.age_days += 1
-        self.shown_today, self.clicked_today = [], []
+        self.shown_today, self.bought = [], [after for _, after in waiting if len(after.at)]
+
+    def _remember(self, steps: _Steps, action: str) -> None:
+        self.history = self.history.with_steps(
+            steps.user,
+            steps.ad,
+            np.full(len(steps.user), ACTIONS.index(action), dtype=np.int64),
+            steps.at,
+            self.ads.category[steps.ad],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Shown:
+    """[shown candidate] who saw what, and whether it was clicked."""
+
+    user: Ints
+    ad: Ints
+    at: Ints
+    is_click: Bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Steps:
+    """[step] who did something with which ad."""
+
+    user: Ints
+    ad: Ints
+    at: Ints
+
+    def split(self, moment: int) -> tuple[_Steps, _Steps]:
+        """Those before a moment, and the others."""
+        is_before = self.at < moment
+        before, after = (
+            _Steps(user=self.user[chosen], ad=self.ad[chosen], at=self.at[chosen])
+            for chosen in (is_before, ~is_before)
+        )
+        return before, after
 
 
 def make_world(*, seed: int, num_users: int, num_ads: int, start: int) -> World:
@@ -167,6 +230,9 @@ def make_world(*, seed: int, num_users: int, num_ads: int, start: int) -> World:
             category_of_segment=_scaled(rng, (len(SEGMENTS), len(CATEGORIES)), 0.6),
             advertiser=_scaled(rng, (NUM_ADVERTISERS,), 0.5),
             country=_scaled(rng, (len(COUNTRIES),), 0.4),
+            category_after=_scaled(rng, (len(CATEGORIES), len(CATEGORIES)), 0.7),
+            buys_from=_scaled(rng, (NUM_ADVERTISERS,), 0.6),
+            watches=_scaled(rng, (len(CATEGORIES),), 0.4),
         ),
     )
 
@@ -186,7 +252,7 @@ def _make_ads(rng: np.random.Generator, num_ads: int, start: int) -> Ads:
         titles[nameless] = None
     impressions = rng.poisson(rng.gamma(2.0, 60.0, num_ads)).astype(np.int64)
     impressions[rng.random(num_ads) < 0.1] = 0  # new ads
-    quality = rng.beta(1.5, 12.0, num_ads)
+    quality = rng.beta(*_PAST_RATES, num_ads)
     last_clicked_at = start - (rng.exponential(30.0, num_ads) * HOUR).astype(np.int64) - 1
     clicks = rng.binomial(impressions, quality).astype(np.int64)
     last_clicked_at[clicks == 0] = UNKNOWN
@@ -202,6 +268,7 @@ def _make_ads(rng: np.random.Generator, num_ads: int, start: int) -> Ads:
         title=tuple(titles),
         has_sale=np.array([t is not None and "sale" in t.lower().split() for t in titles]),
         price=price,
+        is_video=rng.random(num_ads) < 0.5,
         bid_micros=np.exp(rng.normal(13.0, 0.7, num_ads)).astype(np.int64) + 1,
         counters=Counters(impressions=impressions, clicks=clicks),
         last_clicked_at=last_clicked_at,
@@ -219,7 +286,7 @@ def _make_users(rng: np.random.Generator, num_users: int) -> Users:
         age_days=np.exp(rng.normal(4.5, 1.5, num_users)).astype(np.int64),
         counters=Counters(
             impressions=impressions,
-            clicks=rng.binomial(impressions, rng.beta(1.5, 12.0, num_users)).astype(np.int64),
+            clicks=rng.binomial(impressions, rng.beta(*_PAST_RATES, num_users)).astype(np.int64),
         ),
     )
 
@@ -227,11 +294,12 @@ def _make_users(rng: np.random.Generator, num_users: int) -> Users:
 def _make_history(rng: np.random.Generator, num_users: int, ads: Ads, start: int) -> History:
     length = np.minimum(rng.geometric(0.1, num_users) - 1, LONGEST_HISTORY)
     user = np.repeat(np.arange(num_users, dtype=np.int64), length)
-    # Most steps follow the user's favourite category, so histories say something.
+    # Half of the steps are of the user's favourite category: so counts say something, and leave
+    # enough for the order to say.
     favourite = rng.integers(len(CATEGORIES), size=num_users)[user]
     ad = rng.integers(len(ads.ad_id), size=len(user))
     by_category = [np.flatnonzero(ads.category == c) for c in range(len(CATEGORIES))]
-    follows = rng.random(len(user)) < 0.7
+    follows = rng.random(len(user)) < 0.45
     pick = rng.random(len(user))
     for code, members in enumerate(by_category):
         chosen = np.flatnonzero(follows & (favourite == code))

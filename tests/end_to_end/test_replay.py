@@ -342,6 +342,6 @@ def test_three_mistakes_in_the_legacy_code_are_named_in_one_run(
     assert ran.code == 1
     assert set(ran.causes) == {
         "features.hour_tokyo", "features.history_length", "features.history_same_category",
-        "features.history_same_ad",
+        "features.history_same_bought",
     }  # fmt: skip
     assert DAY in ran.verdict["log"]["dates"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from replay.errors import ConfigError
-from replay.logs import synthetic
+from replay.logs import synthetic, synthetic_truth
 from replay.logs.parquet import open_day, read_shard
 from replay.logs.synthetic import Simulation, SyntheticLog, import_synthetic
 
@@ -199,13 +200,13 @@ def log_loss(logit: np.ndarray, clicks: np.ndarray) -> np.ndarray:
 def test_every_effect_matters_on_a_few_thousand_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one effect shuffled, even the truth predicts significantly worse."""
     seen: list[dict[str, np.ndarray]] = []
-    original = synthetic.true_effects
+    original = synthetic_truth.true_effects
 
     def noted(*args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
         seen.append(original(*args, **kwargs))
         return seen[-1]
 
-    monkeypatch.setattr(synthetic, "true_effects", noted)
+    monkeypatch.setattr(synthetic_truth, "true_effects", noted)
     log = SyntheticLog(days=1, requests=2000, candidates=20, seed=11)
     rows = records_of(log, log.dates[0])
     clicks = np.array([[c["click"] for c in row["candidates"]] for row in rows], dtype=float)
@@ -222,6 +223,104 @@ def test_every_effect_matters_on_a_few_thousand_requests(monkeypatch: pytest.Mon
         by_request = np.where(is_shown, worse, 0.0).sum(axis=1)
         z = by_request.mean() / (by_request.std() / np.sqrt(len(by_request)))
         assert z > 4, name
+
+
+@pytest.fixture(scope="module")
+def shown() -> list[Record]:
+    log = SyntheticLog(days=2, requests=1600, candidates=8, seed=5)
+    return [
+        {**c, "logged_at": row["logged_at"]}
+        for row in records_of(log, log.dates[1])
+        for c in row["candidates"]
+        if c["shown"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("truth", "happened"),
+    [
+        ("true_pconversion", lambda c: c["conversion"]),
+        ("true_pview_2s", lambda c: c["view_ms"] >= 2000),
+        ("true_pview_5s", lambda c: c["view_ms"] >= 5000),
+    ],
+)
+def test_purchases_and_views_follow_their_true_probability(
+    shown: list[Record], truth: str, happened: Callable[[Record], bool]
+) -> None:
+    those = [c for c in shown if c[truth] is not None]
+    p = np.array([c[truth] for c in those])
+    outcome = np.array([float(happened(c)) for c in those])
+
+    error = (outcome - p) / np.sqrt((p * (1 - p)).sum())
+    assert abs(error.sum()) < 4
+    # Within the upper and the lower half too, so that it is more than the mean that is right.
+    assert abs(error[p > np.median(p)].sum()) < 4
+    assert outcome.sum() > 80
+
+
+def test_who_bought_had_clicked_within_a_day(shown: list[Record]) -> None:
+    bought = [c for c in shown if c["conversion"]]
+    waited = np.array([(c["converted_at"] - c["logged_at"]).total_seconds() for c in bought])
+
+    assert all(c["click"] == 1 for c in bought)
+    assert all((c["converted_at"] is None) == (c["conversion"] == 0) for c in shown)
+    assert 0 <= waited.min() < 3600
+    assert 86400 * 0.7 < waited.max() < 86400
+    assert 0.6 < np.mean(waited < 6 * 3600) < 0.7  # exponential of 6 hours, cut at 24: 0.64
+
+
+def test_videos_alone_are_watched(shown: list[Record]) -> None:
+    for c in shown:
+        assert (c["view_ms"] is not None) == (c["format"] == "video")
+        assert (c["true_pview_5s"] is not None) == (c["format"] == "video")
+
+
+def test_a_purchase_stands_in_the_histories_of_the_day_after_it(days: list[list[Record]]) -> None:
+    midnight = datetime(2026, 1, 6, tzinfo=UTC)
+    bought = {
+        (row["user"]["user_id"], c["ad_id"], c["converted_at"])
+        for row in days[0]
+        for c in row["candidates"]
+        if c["conversion"] and row["user"]["user_id"]
+    }
+    noted = {
+        (row["user"]["user_id"], s["ad_id"], s["at"])
+        for row in days[1]
+        for s in row["history"]
+        if s["action"] == "purchase"
+    }
+    users = {row["user"]["user_id"] for row in days[1]}
+
+    known = {b for b in bought if b[0] in users and b[2] < midnight}
+    later = {b for b in bought if b[0] in users and b[2] >= midnight}
+    assert len(known) > 5
+    assert known <= noted
+    assert later
+    assert not later & noted
+
+
+def test_the_order_of_a_history_matters_and_no_count_tells_it() -> None:
+    """The same steps in another order draw on to other categories; their counts stay."""
+    log = SyntheticLog(days=1, requests=400, candidates=8, seed=2)
+    world = Simulation(log)._new_world()
+    rng = np.random.default_rng(0)
+    num_users = len(world.users.segment)
+    asked = {
+        "at": np.full(400, synthetic._midnight(log.start)),
+        "user": rng.integers(num_users, size=400),
+        "device": np.zeros(400, dtype=np.int64),
+        "slot": np.ones(400, dtype=np.int64),
+        "ad": rng.integers(len(world.ads.ad_id), size=(400, 8)),
+    }
+    before = synthetic_truth.true_effects(world, **asked)
+    shuffled = np.lexsort((rng.random(len(world.history.user)), world.history.user))
+    world.history.category = world.history.category[shuffled]
+
+    after = synthetic_truth.true_effects(world, **asked)
+
+    assert np.array_equal(before["interest"], after["interest"])
+    assert 0.6 < before["drawn_on"].std() < 1.0
+    assert np.corrcoef(before["drawn_on"].ravel(), after["drawn_on"].ravel())[0, 1] < 0.8
 
 
 def test_a_log_may_be_tiny() -> None:
