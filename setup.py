@@ -28,6 +28,13 @@ LEGACY = ["xgboost>=2.1", "tensorflow>=2.16"]
 MODERN = ["torch>=2.9", "safetensors>=0.4"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 RAY = ["ray>=2.40"]
+SERVE = [
+    "httptools>=0.6",
+    "prometheus-client>=0.20",
+    "starlette>=0.40",
+    "urllib3>=2",
+    "uvicorn>=0.30",
+]
 DEV = [
     "clang-format",
     "cmake>=3.25",
@@ -98,7 +105,8 @@ setup(
         "modern": MODERN,
         "onnx": ONNX,
         "ray": RAY,
-        "all": [*LEGACY, *MODERN, *ONNX, *RAY],
+        "serve": SERVE,
+        "all": [*LEGACY, *MODERN, *ONNX, *RAY, *SERVE],
         "dev": DEV,
     },
     entry_points={

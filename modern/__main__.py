@@ -1,4 +1,4 @@
-"""`python -m modern train`: the transformer's one command outside of a replay."""
+"""`python -m modern train` and `serve`: what is done with the transformer outside of a replay."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from modern.serve.command import add_serve
 from replay.errors import ToolkitError
 from replay.threads import fix_threads
 
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return _train(options)
+        return int(options.run(options))
     except ToolkitError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train", help="fit the transformer to logged days and write its artifact"
     )
+    train.set_defaults(run=_train)
     train.add_argument("--logs", type=Path, required=True, help="folder with date=YYYY-MM-DD")
     train.add_argument("--features", type=Path, required=True, help="features.json to read by")
     train.add_argument("--out", type=Path, required=True, help="the artifact's folder")
@@ -71,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--seed", type=int, default=7)
     train.add_argument("--epochs", type=int, default=20, help="at most so many (20)")
+    add_serve(commands)
     return parser
 
 
