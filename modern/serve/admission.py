@@ -62,6 +62,8 @@ class BatchCost:
     def __init__(self, *, base_s: float = _FIRST_BASE_S, row_s: float = _FIRST_ROW_S) -> None:
         self.base_s = base_s
         self.row_s = row_s
+        self.mean_rows = 0.0
+        self.tells_apart = True  # what was given counts until a batch was seen
         self._sums = [0.0] * 5  # weight, rows, seconds, rows^2, rows * seconds
 
     def observe(self, rows: int, seconds: float) -> None:
@@ -70,8 +72,10 @@ class BatchCost:
         self._sums = [_DECAY * old + value for old, value in zip(self._sums, new, strict=True)]
         weight, sum_x, sum_y, sum_xx, sum_xy = self._sums
         spread = weight * sum_xx - sum_x * sum_x
-        # Batches of nearly one size tell the two apart badly: then all of it is by the row.
-        if spread > 0.01 * sum_x * sum_x:
+        self.mean_rows = sum_x / weight
+        # Batches of nearly one size do not tell the two apart: then all of it is by the row.
+        self.tells_apart = spread > 0.01 * sum_x * sum_x
+        if self.tells_apart:
             slope = (weight * sum_xy - sum_x * sum_y) / spread
             self.row_s = min(max(slope, 0.0), sum_y / sum_x)
             self.base_s = (sum_y - self.row_s * sum_x) / weight
@@ -116,9 +120,15 @@ class Admission:
 
     @property
     def batch_rows(self) -> int:
-        """Rows of the largest batch that is worth its time."""
+        """Rows of the largest batch that is worth its time.
+
+        At least as many as cost what the base does: smaller batches would mostly pay the base. Where
+        the two can not be told apart yet, twice as many as lately, and the next batch will tell.
+        """
         limits, cost = self.limits, self.cost
-        affordable = (limits.max_batch_s - cost.base_s) / max(cost.row_s, 1e-12)
+        affordable = max(limits.max_batch_s - cost.base_s, cost.base_s) / max(cost.row_s, 1e-12)
+        if not cost.tells_apart:
+            affordable = max(affordable, 2 * cost.mean_rows)
         return max(1, int(min(limits.max_batch_rows, affordable)))
 
     def reachable(self, *, rows: int, deadline: float, now: float) -> bool:

@@ -21,6 +21,19 @@ def test_a_batch_is_as_large_as_its_time_allows() -> None:
     assert an_admission(row_s=1.0, max_batch_s=0.05).batch_rows == 1
 
 
+def test_a_base_is_discovered_though_every_batch_had_one_size_so_far() -> None:
+    """Else small batches, believed dear by the row, would stay small for ever."""
+    admission = an_admission(max_batch_s=0.05, max_batch_rows=1000)
+    rows = 8
+
+    for _ in range(12):
+        admission.cost.observe(rows, 0.06 + 1e-5 * rows)
+        rows = min(admission.batch_rows, 800)
+
+    assert rows == 800
+    assert admission.cost.base_s == pytest.approx(0.06, rel=0.2)
+
+
 def test_a_request_that_would_be_scored_too_late_is_shed_and_one_that_would_not_is_taken() -> None:
     admission = an_admission(row_s=0.001)
 
