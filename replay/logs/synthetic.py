@@ -5,8 +5,8 @@ and watched with exactly the probabilities that stand beside them. Counters, his
 clicks know whole earlier UTC days only, never the request's own day. The same settings give the
 same log.
 
-The order of a history matters (`replay/logs/synthetic_truth.py` says how): what was done *last*
-moves a click's log-odds by 0.8 (standard deviation), and no count over the history tells it.
+Which steps of a history are the last matters (`replay/logs/synthetic_truth.py` says how): what was done
+*lately* moves a click's log-odds by 0.8 (standard deviation), and no count over the history tells it.
 
 | field | type | meaning |
 | --- | --- | --- |
@@ -19,7 +19,7 @@ moves a click's log-odds by 0.8 (standard deviation), and no count over the hist
 | `user.country` | string | sometimes null. Matters |
 | `user.age_days` | int64 | since the first visit. Matters |
 | `user.past_impressions`, `.past_clicks` | int64 | null before the first impression. Their rate matters |
-| `history.ad_id`, `.action`, `.at`, `.category` | int64, string, timestamp, string | oldest first, at most 30; `at` and `category` are sometimes null. Counts of a category matter, and so does which came last |
+| `history.ad_id`, `.action`, `.at`, `.category` | int64, string, timestamp, string | oldest first, at most 30; `at` and `category` are sometimes null. Counts of a category matter, and so does which came last. A step without time counts as none of the last |
 | `history.bought_category` | string | the category of a purchase, else null: for counts of matching steps |
 | `candidate.ad_id` | int64 | one in three above 2^24. Means nothing beyond the ad's other fields |
 | `candidate.category` | string | rarely null. Matters: the more steps of it in the history, the better |
@@ -57,7 +57,7 @@ from replay.logs.synthetic_truth import draw_delays, draw_views, true_probabilit
 from replay.logs.synthetic_world import HOUR, UNKNOWN, Ints, World, make_world
 
 # Raise it when the records change: days of an older version are then written anew.
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 SHOWN_PER_REQUEST = 5
 _REQUESTS_PER_TABLE = 2048
 

@@ -1,9 +1,10 @@
 """The true probabilities behind a synthetic log: what moves a click, a purchase and a video's view.
 
-Every probability follows from logged fields only. The order of the history counts three ways:
-the categories of the last three steps draw the user on to others (`category_after`, halved from
-step to step), a purchase among the last five sates its category, and the latest step's category
-is watched longer. All else is counts, rates and fields that aggregates keep.
+Every probability follows from logged fields only. What was done *lately* counts three ways, each step
+weighing (1 + its age in hours)^-2, so the latest decide: their categories draw the user on to others
+(`category_after`), a purchase sates its category for two days, and videos of what one just looked at
+are watched longer. No count over the history tells any of it. All else is counts, rates and fields
+that aggregates keep.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from replay.logs.synthetic_world import (
     ACTIONS,
+    CATEGORIES,
     HOUR,
     UNKNOWN,
     Bools,
@@ -29,9 +31,9 @@ _BASE_BUYING_LOGIT = -1.5
 _DEVICE_EFFECT = np.array([0.0, 0.5, -0.6])
 _DEVICE_WATCHES = np.array([0.0, -0.3, 0.2])
 _TOKYO_HOURS = 9
-# The last step weighs most; with category_after's spread of 0.7 their sum spreads by 0.8.
-_WEIGHT_OF_LATEST = np.array([1.0, 0.5, 0.25])
-_SATED_STEPS = 5
+# A step of yesterday weighs a hundredth of one an hour old; of steps long ago the latest still decide.
+_POWER_OF_AGE = -2.0
+_SATED_HOURS = 48.0
 # Half of the videos are watched for 2.5 s and longer. The logarithm follows a logistic law, whose
 # chances are in closed form; its scale puts 2 s and 5 s within reach.
 _USUAL_VIEW_MS = 2500.0
@@ -77,6 +79,7 @@ def true_probabilities(
     effects = true_effects(world, at=at, user=user, device=device, slot=slot, ad=ad)
     logit = _BASE_LOGIT + sum(effects.values(), np.zeros(ad.shape))
     ads, tastes = world.ads, world.tastes
+    lately = _lately(world, user, at)
     price = np.nan_to_num(np.log(ads.price[ad]) - 3.0, nan=0.0)
     buying = (
         _BASE_BUYING_LOGIT
@@ -85,13 +88,11 @@ def true_probabilities(
         + 0.8 * effects["interest"]
     )
     category = ads.category[ad]
-    (latest,), _ = (steps.T for steps in world.history.latest(len(world.users.segment), 1))
-    is_latest = (latest[user][:, None] == category) & (category != UNKNOWN)
     watching = (
         np.log(_USUAL_VIEW_MS)
         + np.where(category == UNKNOWN, 0.0, tastes.watches[category])
         + np.where(device == UNKNOWN, 0.0, _DEVICE_WATCHES[device])[:, None]
-        + 0.6 * is_latest
+        + 0.8 * np.take_along_axis(lately.share, np.maximum(category, 0), axis=1)
     )
     return Truth(
         pctr=_sigmoid(logit),
@@ -107,6 +108,7 @@ def true_effects(
     """What each field adds to the log-odds: [request, 1] or [request, candidate], by name."""
     ads, users, tastes = world.ads, world.users, world.tastes
     category = ads.category[ad]
+    lately = _lately(world, user, at)
     interest = np.log1p(world.history.category_counts(len(users.segment)))
     cross = tastes.category_of_segment[users.segment[user][:, None], category]
     hour = (at // HOUR + _TOKYO_HOURS) % 24
@@ -126,8 +128,19 @@ def true_effects(
         "interest": np.where(
             category == UNKNOWN, 0.0, 0.6 * (interest[user[:, None], category] - interest.mean())
         ),
-        "drawn_on": _drawn_on(world, user, category),
-        "sated": _sated(world, user, category),
+        "drawn_on": np.where(
+            category == UNKNOWN,
+            0.0,
+            np.take_along_axis(
+                lately.share @ tastes.category_after, np.maximum(category, 0), axis=1
+            ),
+        ),
+        "sated": np.where(
+            np.take_along_axis(lately.bought, np.maximum(category, 0), axis=1)
+            & (category != UNKNOWN),
+            -1.5,
+            0.0,
+        ),
         "category_of_segment": np.where(category == UNKNOWN, 0.0, cross),
         "advertiser": tastes.advertiser[ads.advertiser[ad]],
         "sale": 0.9 * ads.has_sale[ad],
@@ -137,24 +150,38 @@ def true_effects(
     }
 
 
-def _drawn_on(world: World, user: Ints, category: Ints) -> Floats:
-    """From the categories of the last steps to the candidate's.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Lately:
+    """What a history says of the last hours, by category.
 
-    Less its mean, for else what draws on most would breed itself, and clicks with it.
+    Attributes:
+        share: [request, category] of the weight of its steps; all 0 where none has a known time.
+        bought: [request, category] within _SATED_HOURS.
     """
-    seen, _ = world.history.latest(len(world.users.segment), len(_WEIGHT_OF_LATEST))
-    drawn = np.where((seen == UNKNOWN)[:, :, None], 0.0, world.tastes.category_after[seen])
-    of_user = np.tensordot(drawn, _WEIGHT_OF_LATEST, axes=([1], [0]))
-    of_user -= of_user.mean()
-    return np.where(category == UNKNOWN, 0.0, of_user[user[:, None], category])
+
+    share: Floats
+    bought: Bools
 
 
-def _sated(world: World, user: Ints, category: Ints) -> Floats:
-    """Less where the candidate's category was bought among the last steps."""
-    seen, action = world.history.latest(len(world.users.segment), _SATED_STEPS)
-    bought = np.where(action == ACTIONS.index("purchase"), seen, UNKNOWN)[user]
-    is_bought = (bought[:, :, None] == category[:, None, :]).any(axis=1)
-    return np.where(is_bought & (category != UNKNOWN), -1.5, 0.0)
+def _lately(world: World, user: Ints, at: Ints) -> _Lately:
+    history = world.history
+    bounds = history.offsets(len(world.users.segment))
+    lengths = bounds[user + 1] - bounds[user]
+    request = np.repeat(np.arange(len(user)), lengths)
+    before = np.cumsum(lengths) - lengths
+    step = np.arange(len(request)) + np.repeat(bounds[user] - before, lengths)
+    step, request = (
+        x[history.at_is_known[step] & (history.category[step] >= 0)] for x in (step, request)
+    )
+    place = (request, history.category[step])
+    age_hours = np.maximum(at[request] - history.at[step], 0) / HOUR
+    weight = np.zeros((len(user), len(CATEGORIES)))
+    np.add.at(weight, place, (1.0 + age_hours) ** _POWER_OF_AGE)
+    bought = np.zeros(weight.shape, dtype=np.bool_)
+    is_purchase = history.action[step] == ACTIONS.index("purchase")
+    np.logical_or.at(bought, place, is_purchase & (age_hours < _SATED_HOURS))
+    total = weight.sum(axis=1, keepdims=True)
+    return _Lately(share=weight / np.where(total > 0, total, 1.0), bought=bought)
 
 
 def draw_delays(rng: np.random.Generator, shape: tuple[int, ...]) -> Ints:

@@ -99,20 +99,6 @@ class History:
         np.add.at(counts, (self.user[is_known], self.category[is_known]), 1)
         return counts
 
-    def latest(self, num_users: int, count: int) -> tuple[Ints, Ints]:
-        """[user, step] category and action of the latest steps, the last one first; UNKNOWN beyond."""
-        bounds = self.offsets(num_users)
-        place = bounds[1:, None] - 1 - np.arange(count)
-        is_there = place >= bounds[:-1, None]
-        if not len(self.user):
-            nothing = np.full(place.shape, UNKNOWN, dtype=np.int64)
-            return nothing, nothing
-        place = np.where(is_there, place, 0)
-        return (
-            np.where(is_there, self.category[place], UNKNOWN),
-            np.where(is_there, self.action[place], UNKNOWN),
-        )
-
     def with_steps(self, user: Ints, ad: Ints, action: Ints, at: Ints, category: Ints) -> History:
         """With these steps added in time, cut to each user's latest LONGEST_HISTORY steps."""
         known = np.ones(len(user), dtype=np.bool_)
@@ -230,7 +216,7 @@ def make_world(*, seed: int, num_users: int, num_ads: int, start: int) -> World:
             category_of_segment=_scaled(rng, (len(SEGMENTS), len(CATEGORIES)), 0.6),
             advertiser=_scaled(rng, (NUM_ADVERTISERS,), 0.5),
             country=_scaled(rng, (len(COUNTRIES),), 0.4),
-            category_after=_scaled(rng, (len(CATEGORIES), len(CATEGORIES)), 0.7),
+            category_after=_scaled(rng, (len(CATEGORIES), len(CATEGORIES)), 1.0, centred_rows=True),
             buys_from=_scaled(rng, (NUM_ADVERTISERS,), 0.6),
             watches=_scaled(rng, (len(CATEGORIES),), 0.4),
         ),
@@ -319,8 +305,14 @@ def _make_history(rng: np.random.Generator, num_users: int, ads: Ads, start: int
     )
 
 
-def _scaled(rng: np.random.Generator, shape: tuple[int, ...], spread: float) -> Floats:
-    """Standard normal draws, centred and scaled so that every seed has effects of this spread."""
+def _scaled(
+    rng: np.random.Generator, shape: tuple[int, ...], spread: float, *, centred_rows: bool = False
+) -> Floats:
+    """Standard normal draws, centred and scaled so that every seed has effects of this spread.
+
+    With `centred_rows` each row has mean 0: what draws on to some then draws away from others.
+    """
     draws = rng.standard_normal(shape)
-    scaled: Floats = (draws - draws.mean()) / draws.std() * spread
+    draws -= draws.mean(axis=-1, keepdims=True) if centred_rows else draws.mean()
+    scaled: Floats = draws / draws.std() * spread
     return scaled

@@ -207,11 +207,12 @@ def test_every_effect_matters_on_a_few_thousand_requests(monkeypatch: pytest.Mon
         return seen[-1]
 
     monkeypatch.setattr(synthetic_truth, "true_effects", noted)
-    log = SyntheticLog(days=1, requests=2000, candidates=20, seed=11)
-    rows = records_of(log, log.dates[0])
+    # The third day: on the first nobody has done anything lately.
+    log = SyntheticLog(days=3, requests=2000, candidates=20, seed=11)
+    rows = records_of(log, log.dates[2])
     clicks = np.array([[c["click"] for c in row["candidates"]] for row in rows], dtype=float)
     is_shown = ~np.isnan(clicks)
-    (effects,) = seen
+    effects = seen[-1]
     broad = {name: np.broadcast_to(e, clicks.shape) for name, e in effects.items()}
     truth = np.array([[c["true_pctr"] for c in row["candidates"]] for row in rows])
     logit = np.log(truth / (1 - truth))
@@ -320,7 +321,7 @@ def test_the_order_of_a_history_matters_and_no_count_tells_it() -> None:
 
     assert np.array_equal(before["interest"], after["interest"])
     assert 0.6 < before["drawn_on"].std() < 1.0
-    assert np.corrcoef(before["drawn_on"].ravel(), after["drawn_on"].ravel())[0, 1] < 0.8
+    assert np.corrcoef(before["drawn_on"].ravel(), after["drawn_on"].ravel())[0, 1] < 0.7
 
 
 def test_a_log_may_be_tiny() -> None:
