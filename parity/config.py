@@ -86,6 +86,28 @@ class PolicyEntry(_Entry):
     """1 - overlap of both sides' first `top_k` candidates, mean over requests."""
     rank_correlation_worse_by: MarginEntry | None = None
     """1 - correlation of both sides' ranks, mean over requests."""
+    gauc_worse_by: MarginEntry | None = None
+    """AUC within each request, mean weighted by its labelled candidates; higher is better."""
+    bid_weighted_flips_worse_by: MarginEntry | None = None
+    """Share of the bids in the reference's first `top_k` that the challenger's first lack."""
+    auction_value_worse_by: MarginEntry | None = None
+    """eCPM in millionths of the first `top_k`, by the reference's probability; higher is better."""
+    auction_kept_worse_by: MarginEntry | None = None
+    """1 - the share of the reference's auction value that the challenger's choices keep."""
+    auction_value_labels_worse_by: MarginEntry | None = None
+    """The same as `auction_value`, among labelled candidates and by what was clicked."""
+    auction_kept_labels_worse_by: MarginEntry | None = None
+    """The same as `auction_kept`, among labelled candidates and by what was clicked."""
+    slice_calibration_error_worse_by: MarginEntry | None = None
+    """|predicted / observed clicks - 1| in any slice: a slice that is significantly worse by more
+    than this diverged. Where it is absent slices are shown and not judged."""
+    slice_correction: Literal["holm", "benjamini_hochberg"] = "holm"
+    """For the number of slices tried: `holm` keeps the chance of any false finding at 5 %,
+    `benjamini_hochberg` the share of false ones among the findings."""
+    stop_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    """With --stop-early: the share of differing requests that is tested."""
+    stop_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
+    """How sure that test is, whenever it stops."""
     min_requests: Annotated[int, Field(ge=1)] = 1
     """Fewer compared requests are no evidence."""
     min_compared_share: Share = 0.5
@@ -130,6 +152,9 @@ class PlanEntry(_Entry):
     """Share of the reference's checkpoints, left_out aside, that has to be compared."""
     top_k: Annotated[int, Field(ge=1)] = 3
     """Candidates that count as shown, for the overlap of rankings."""
+    slices: list[str] = Field(default_factory=list)
+    """Logged fields whose every value is a slice, such as candidate.advertiser_id. Fields of at
+    most twenty values are slices without being named."""
     probed: Annotated[int, Field(ge=1)] = PROBED
     """At most so many diverging requests are probed, and as many agreeing ones."""
     per_place: Annotated[int, Field(ge=1)] = PER_PLACE
@@ -181,6 +206,7 @@ class PlanEntry(_Entry):
             left_out=self.left_out,
             min_coverage=self.min_coverage,
             top_k=self.top_k,
+            slices=tuple(self.slices),
             probed=self.probed,
             per_place=self.per_place,
             examples=self.examples,
@@ -197,6 +223,9 @@ class PlanEntry(_Entry):
             margins=policy.margins(),
             min_clicks=policy.min_clicks,
             resamples=policy.resamples,
+            slice_correction=policy.slice_correction,
+            stop_rate=policy.stop_rate,
+            stop_level=policy.stop_level,
         )
 
 

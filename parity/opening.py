@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from parity.compare.alignment import Alignment, align
+from parity.compare.slice_values import check_named
+from parity.judge.plain import plain_from
 from parity.judge.policy import Policy
 from parity.options import ReplayOptions
 from parity.plan import Plan
@@ -59,6 +61,8 @@ def opened(options: ReplayOptions) -> Iterator[Opened]:
     plan = options.config.plan(options.reference, options.challenger)
     policy = options.config.policy(options.reference, options.challenger)
     day = open_day(options.logs, options.date)
+    if plan.slices and day.shards:
+        check_named(day.schema, plan.slices)
     lanes = LaneSpec(reference=reference, challenger=challenger, cache=options.cache)
     with lanes.open() as lane:
         ours, theirs = lane.reference.identity(), lane.challenger.identity()
@@ -74,7 +78,7 @@ def opened(options: ReplayOptions) -> Iterator[Opened]:
             reference=ours,
             challenger=theirs,
             alignment=alignment,
-            fingerprint=_fingerprint(options, plan, day, ours, theirs),
+            fingerprint=_fingerprint(options, plan, policy, day, identities=(ours, theirs)),
         )
 
 
@@ -106,11 +110,14 @@ def _check_training(plan: Plan, reference: StackIdentity, challenger: StackIdent
 def _fingerprint(
     options: ReplayOptions,
     plan: Plan,
+    policy: Policy,
     day: LoggedDay,
-    reference: StackIdentity,
-    challenger: StackIdentity,
+    *,
+    identities: tuple[StackIdentity, StackIdentity],
 ) -> str:
     import parity
+
+    reference, challenger = identities
 
     return digest_of_json(
         {
@@ -121,6 +128,8 @@ def _fingerprint(
             "challenger": challenger.to_json(),
             "plants": [str(plant) for plant in options.plants],
             "sample": options.sample,
+            # What is read depends on the policy only where reading ends by it.
+            "stop_early": plain_from(policy) if options.stop_early else None,
             "seed": options.seed,
             "canary": options.canary,
         }

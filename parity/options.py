@@ -66,6 +66,7 @@ class ReplayOptions:
         cache: Folder of kept reference traces; None keeps and uses none.
         plants: Known bugs to put into the challenger, in this order.
         sample: Share of requests, by request hash.
+        stop_early: End as soon as the evidence decides, in place of reading the whole day.
         strict: A row that is not valid ends the replay, in place of being rejected and counted.
         engine: What runs the shards.
         workers: Lanes, each with one process a stack.
@@ -85,6 +86,7 @@ class ReplayOptions:
     cache: Path | None
     plants: tuple[PlantOption, ...] = ()
     sample: float = 1.0
+    stop_early: bool = False
     strict: bool = False
     engine: EngineName = "local"
     workers: int = 1

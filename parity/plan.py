@@ -36,7 +36,9 @@ class Plan:
         min_coverage: Share of the reference's checkpoints, those left out with a reason apart,
             that must be compared for parity. All of them unless the plan says otherwise: an
             unseen difference is not agreement.
-        top_k: Candidates that count as shown, for the overlap of rankings.
+        top_k: Candidates that count as shown, for the overlap of rankings and what they are worth.
+        slices: Logged fields whose every value is a slice of its own, such as
+            "candidate.advertiser_id"; those of few values are slices without being named.
         probed: At most so many diverging requests are probed, and as many agreeing ones.
         per_place: Of them, kept for each place where divergence begins.
         examples: Kept for each checkpoint.
@@ -49,6 +51,7 @@ class Plan:
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     min_coverage: float = 1.0
     top_k: int = 3
+    slices: tuple[str, ...] = ()
     probed: int = PROBED
     per_place: int = PER_PLACE
     examples: int = EXAMPLES
@@ -62,6 +65,7 @@ class Plan:
         _check(self)
         for name in ("renames", "tolerances", "left_out"):
             object.__setattr__(self, name, dict(getattr(self, name)))
+        object.__setattr__(self, "slices", tuple(self.slices))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values; `plan_from_json` is its inverse."""
@@ -76,6 +80,7 @@ class Plan:
             "left_out": dict(self.left_out),
             "min_coverage": self.min_coverage,
             "top_k": self.top_k,
+            "slices": list(self.slices),
             "probed": self.probed,
             "per_place": self.per_place,
             "examples": self.examples,

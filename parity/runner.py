@@ -6,12 +6,10 @@ import importlib.metadata
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from parity.compare.screen import limits_of
 from parity.compare.summary import (
     checkpoint_figures,
     coverage_of,
@@ -19,23 +17,21 @@ from parity.compare.summary import (
     gap_of,
     request_counts,
 )
+from parity.day import ScreenedDay, judged_metrics, screen_day
 from parity.explain.reproduce_trials import Sides
 from parity.explain.reproduce_write import write_bundles
 from parity.findings import Findings, find
-from parity.judge.metrics.measure import metrics_of
-from parity.judge.report import Metric, Report, Side
+from parity.judge.metrics.intervals import LEVEL
+from parity.judge.metrics.slice_calibration import slices_of
+from parity.judge.report import Report, Side, Slices
 from parity.judge.verdict import Verdict, decide
 from parity.judge.verdict_json import RunFacts
 from parity.opening import Opened, opened
 from parity.options import Phase, Progress, ReplayOptions
 from parity.render.run_directory import write_run
-from parity.screening import ScreenShard
-from parity.shard_result import ShardResult, from_bytes
-from replay.engine import local, on_ray
+from parity.shard_result import ShardResult
 from replay.engine.journal import Journal
 from replay.errors import ConfigError
-from replay.logs.parquet import Shard
-from replay.registry import StackSpec
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
 
@@ -58,11 +54,15 @@ def replay_day(options: ReplayOptions) -> tuple[Report, Verdict, Path]:
         run_dir = _run_directory(ready)
         journal = Journal(run_dir, fingerprint=ready.fingerprint)
         resumed = sum(journal.finished(shard) is not None for shard in ready.day.shards)
-        result = _screened(ready, journal, run_dir)
+
+        def heard(done: int, total: int) -> None:
+            _tell(options, "replay", run_dir, done=done, total=total)
+
+        screened = screen_day(ready, journal, heard)
         _tell(options, "probe", run_dir)
-        findings = find(ready, result)
+        findings = find(ready, screened.result)
         _tell(options, "judge", run_dir)
-        report = _report(ready, result, findings)
+        report = _report(ready, screened, findings)
         verdict = decide(report, ready.policy)
         details = _usage(ready) | {"not_reproduced": _reproduced(ready, findings, run_dir)}
     facts = RunFacts(
@@ -84,57 +84,8 @@ def replay_day(options: ReplayOptions) -> tuple[Report, Verdict, Path]:
     return report, verdict, run_dir
 
 
-def _screened(ready: Opened, journal: Journal, run_dir: Path) -> ShardResult:
-    """Every shard's result, merged in the order of the shards."""
-    options = ready.options
-    total = sum(shard.num_rows for shard in ready.day.shards)
-    _tell(options, "replay", run_dir, total=total)
-    result = ShardResult(limits=limits_of(ready.plan))
-    for shard, payload in _shards(ready, journal):
-        result = result.merge(from_bytes(payload))
-        _tell(options, "replay", run_dir, done=result.read, total=total)
-        assert shard.id in result.shards, "a shard's result is of that shard"
-    return result
-
-
-def _shards(ready: Opened, journal: Journal) -> Iterator[tuple[Shard, bytes]]:
-    options = ready.options
-    work: Callable[..., bytes] = ScreenShard(
-        alignment=ready.alignment,
-        plan=ready.plan,
-        sample=options.sample,
-        strict=options.strict,
-    )
-    spec = ready.lanes
-    if options.engine == "ray":
-        # Actors work in another folder: whatever is named relative to this one is spelled out.
-        return on_ray.run_shards(
-            [replace(shard, path=shard.path.resolve()) for shard in ready.day.shards],
-            work,
-            reference=_spelled_out(spec.reference),
-            challenger=_spelled_out(spec.challenger),
-            workers=options.workers,
-            journal=journal,
-            cache=None if options.cache is None else options.cache.resolve(),
-        )
-    return local.run_shards(
-        ready.day.shards,
-        work,
-        reference=spec.reference,
-        challenger=spec.challenger,
-        workers=options.workers,
-        journal=journal,
-        cache=options.cache,
-        lane=ready.lane,
-    )
-
-
-def _spelled_out(spec: StackSpec) -> StackSpec:
-    return spec if spec.artifact is None else replace(spec, artifact=spec.artifact.resolve())
-
-
-def _report(ready: Opened, result: ShardResult, findings: Findings) -> Report:
-    options = ready.options
+def _report(ready: Opened, screened: ScreenedDay, findings: Findings) -> Report:
+    options, result = ready.options, screened.result
     return Report(
         reference=_side(options.reference, ready.reference),
         challenger=_side(options.challenger, ready.challenger),
@@ -154,18 +105,21 @@ def _report(ready: Opened, result: ShardResult, findings: Findings) -> Report:
         causes=findings.causes,
         unexplained=findings.unexplained,
         gap=gap_of(result, ready.alignment, findings.remainder),
-        metrics=_metrics(ready, result),
+        metrics=judged_metrics(ready, result, screened.stopping),
+        slices=_slices(ready, screened),
+        stopping=screened.stopping,
         probed=findings.probed,
         notes=(*_notes(ready, result, findings), *findings.notes),
     )
 
 
-def _metrics(ready: Opened, result: ShardResult) -> tuple[Metric, ...]:
-    """Quality, where the model itself changed; translations are judged by their tolerances."""
-    outcomes = result.all_outcomes()
+def _slices(ready: Opened, screened: ScreenedDay) -> Slices | None:
+    """For whom calibration is worse, where the model itself changed."""
+    outcomes = screened.result.all_outcomes()
     if ready.plan.outputs != "statistical" or outcomes is None:
-        return ()
-    return metrics_of(outcomes, ready.policy, ready.options.seed)
+        return None
+    level = LEVEL if screened.stopping is None else screened.stopping.interval_level
+    return slices_of(outcomes, ready.policy, level=level)
 
 
 def _notes(ready: Opened, result: ShardResult, findings: Findings) -> Iterator[str]:

@@ -11,6 +11,8 @@ from parity.compare.alignment import Alignment
 from parity.compare.request_hash import is_sampled, request_hashes
 from parity.compare.screen import capture_challenger, capture_reference, screen
 from parity.plan import Plan
+from parity.rounds import ShardRound, as_round
+from parity.shard_result import ShardResult
 from replay.engine.lane import Lane
 from replay.errors import LogError
 from replay.logs.parquet import Shard, read_shard
@@ -33,19 +35,25 @@ class ScreenShard:
     sample: float
     strict: bool = False
 
-    def __call__(self, lane: Lane, shard: Shard) -> bytes:
-        """The shard's `ShardResult`, as bytes.
+    def __call__(self, lane: Lane, unit: Shard | ShardRound) -> bytes:
+        """The `ShardResult` of a shard, or of one round's part of it, as bytes.
 
         Raises:
             ToolkitError: The shard can not be read, or a stack fails nearly everything.
         """
+        if isinstance(unit, ShardRound):
+            return as_round(self._screened(lane, unit.shard, unit), unit).to_bytes()
+        return self._screened(lane, unit, None).to_bytes()
+
+    def _screened(self, lane: Lane, shard: Shard, of: ShardRound | None) -> ShardResult:
         rows = read_shard(shard)
         if self.strict and rows.rejections:
             _refuse(rows.rejections[0])
         chosen = rows.batch
-        if self.sample < 1.0:
+        if of is not None or self.sample < 1.0:
             hashes = request_hashes(rows.batch.keys.request_ids)
-            chosen = rows.batch.take(np.flatnonzero(is_sampled(hashes, self.sample)))
+            wanted = is_sampled(hashes, self.sample) if of is None else of.chosen(hashes)
+            chosen = rows.batch.take(np.flatnonzero(wanted))
         both = lane.score_both(
             chosen,
             capture_reference=capture_reference(self.alignment),
@@ -63,7 +71,7 @@ class ScreenShard:
             not_sampled=rows.batch.num_requests - chosen.num_requests,
             rejections=rows.rejections,
             failures=both.failures,
-        ).to_bytes()
+        )
 
 
 def _refuse(row: Rejection) -> NoReturn:

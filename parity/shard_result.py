@@ -20,13 +20,19 @@ from parity.compare.counts import (
     json_from_kept,
     kept_from_json,
 )
-from parity.judge.metrics.outcomes import Outcomes
+from parity.judge.metrics.outcomes import (
+    OF_LABELLED,
+    OF_REQUESTS,
+    Outcomes,
+    SliceColumn,
+    joined,
+)
 from parity.judge.report import Rejected
 from replay.errors import LogError
 
 _MAGIC = b"PARITYSR"
 _HEADER = struct.Struct("<8sIIQ")  # magic, version, CRC-32 of the rest, length of the JSON
-_VERSION = 1
+_VERSION = 2
 # Of each reason, so many rejected or failed requests are shown.
 _SHOWN = 3
 
@@ -147,10 +153,7 @@ class ShardResult:
     def all_outcomes(self) -> Outcomes | None:
         """The evidence of every shard, in the order of their ids; None without any."""
         parts = [self.outcomes[shard] for shard in sorted(self.outcomes)]
-        if not parts:
-            return None
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
-        return Outcomes(**arrays, top_k=parts[0].top_k)
+        return joined(parts) if parts else None
 
     def to_bytes(self) -> bytes:
         """The result as bytes that depend on nothing but its content; no pickles."""
@@ -159,7 +162,10 @@ class ShardResult:
         for shard, evidence in sorted(self.outcomes.items()):
             values = [np.ascontiguousarray(getattr(evidence, n), dtype=_ARRAYS[n]) for n in _ARRAYS]
             arrays += [value.tobytes() for value in values]
-            layout.append([shard, evidence.top_k, [len(value) for value in values]])
+            slices = sorted(evidence.slices.items())
+            arrays += [one.codes.astype(_CODES).tobytes() for _, one in slices]
+            named = [[name, one.named, list(one.values)] for name, one in slices]
+            layout.append([shard, evidence.top_k, [len(value) for value in values], named])
         text = json.dumps(
             {**_json_from_result(self), "outcomes": layout}, sort_keys=True, separators=(",", ":")
         ).encode()
@@ -207,14 +213,8 @@ def first_refusals(refusals: Iterable[Rejected]) -> tuple[Rejected, ...]:
     return tuple(one for shown in kept.values() for one in shown)
 
 
-_ARRAYS: Mapping[str, str] = {
-    "request_hash": "<u8",
-    "label": "<i1",
-    "p_reference": "<f8",
-    "p_challenger": "<f8",
-    "top_k_overlap": "<f8",
-    "rank_correlation": "<f8",
-}
+_ARRAYS: Mapping[str, str] = {**OF_LABELLED, **OF_REQUESTS}
+_CODES = "<i4"
 _PLAIN = (
     "read",
     "compared",
@@ -279,12 +279,17 @@ def _result_from_json(value: Mapping[str, Any], arrays: bytes) -> ShardResult:
 def _outcomes(layout: list[list[Any]], arrays: bytes) -> dict[str, Outcomes]:
     found: dict[str, Outcomes] = {}
     at = 0
-    for shard, top_k, lengths in layout:
+    for shard, top_k, lengths, named in layout:
         values = {}
         for (name, dtype), length in zip(_ARRAYS.items(), lengths, strict=True):
             values[name] = np.frombuffer(arrays, dtype=dtype, count=length, offset=at)
             at += values[name].nbytes
-        found[shard] = Outcomes(**values, top_k=top_k)
+        slices = {}
+        for field_name, is_named, texts in named:
+            codes = np.frombuffer(arrays, dtype=_CODES, count=len(values["label"]), offset=at)
+            at += codes.nbytes
+            slices[field_name] = SliceColumn(values=tuple(texts), codes=codes, named=is_named)
+        found[shard] = Outcomes(**values, top_k=top_k, slices=slices)
     return found
 
 

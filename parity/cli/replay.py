@@ -54,6 +54,11 @@ def _share(_context: click.Context, _option: click.Parameter, value: float) -> f
     help="Replay a share of the requests, 0 < F <= 1, chosen by request hash.",
 )
 @click.option(
+    "--stop-early",
+    is_flag=True,
+    help="End as soon as the evidence decides, at a level that holds whenever one looks.",
+)
+@click.option(
     "--strict",
     is_flag=True,
     help="A row that is not valid ends the replay; else it is rejected, counted and shown.",
@@ -85,6 +90,7 @@ def replay(
     format_: str,
     plants: tuple[str, ...],
     sample: float,
+    stop_early: bool,
     strict: bool,
     engine: EngineName,
     workers: int | None,
@@ -104,6 +110,12 @@ def replay(
         from parity.cli.plants import list_plants
 
         return list_plants(loaded, challenger)
+    if stop_early and sample < 1:
+        raise ConfigError(
+            "--stop-early and --sample are both given.",
+            where="the command line",
+            fix="choose one: --stop-early takes requests by hash itself, until they are enough",
+        )
     known = f"a stack: {', '.join(loaded.stacks) or 'package.module:open_stack'}"
     options = ReplayOptions(
         config=loaded,
@@ -115,6 +127,7 @@ def replay(
         cache=None if no_cache else loaded.cache,
         plants=tuple(plant_from_text(text) for text in plants),
         sample=sample,
+        stop_early=stop_early,
         strict=strict,
         engine=engine,
         workers=default_workers() if workers is None else workers,

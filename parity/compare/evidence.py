@@ -6,41 +6,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.compare.alignment import Alignment
+from parity.compare.auction import Auction, auction
+from parity.compare.ranks import bids_of
 from parity.compare.shard_rows import ShardRows
+from parity.compare.slice_values import slice_columns
 from parity.judge.metrics.outcomes import Outcomes
+from parity.plan import Plan
 from parity.tolerance import Floats
 from replay.trace import Array, Trace
 
 
 def evidence(
-    rows: ShardRows, reference: Trace, challenger: Trace, alignment: Alignment, *, top_k: int
+    rows: ShardRows, reference: Trace, challenger: Trace, alignment: Alignment, *, plan: Plan
 ) -> Outcomes:
-    """The evidence of one shard: labels where the log has clicks, rankings where both rank."""
-    keys = rows.batch.keys
-    labelled = np.zeros(0, dtype=np.int64)
-    label = np.zeros(0, dtype=np.int8)
-    pctr = np.zeros(0), np.zeros(0)
-    if "pctr" in alignment.outputs and _has_clicks(rows):
-        pair = alignment.outputs["pctr"]
-        clicks = rows.batch.column("candidate.click")
-        if pair.rows == "candidate":
-            labelled = np.flatnonzero(~np.asarray(clicks.is_null()))
-            label = clicks.fill_null(0).to_numpy(zero_copy_only=False)[labelled].astype(np.int8)
-            ours, theirs = pair.values(reference, challenger)
-            pctr = ours[labelled].astype(np.float64), theirs[labelled].astype(np.float64)
+    """The evidence of one shard: labels where the log has clicks, rankings where both rank.
+
+    Money and slices are gathered where metrics will be judged; a translation needs neither.
+    """
+    offsets = rows.batch.keys.candidate_offsets
+    request = rows.batch.keys.request_of("candidate")
+    label = _labels(rows)
+    ranks = _candidate_values("rank", alignment, reference, challenger)
+    pctr = _candidate_values("pctr", alignment, reference, challenger)
     overlap = correlation = np.zeros(0)
-    if "rank" in alignment.outputs and alignment.outputs["rank"].rows == "candidate":
-        ours, theirs = alignment.outputs["rank"].values(reference, challenger)
-        overlap = top_k_overlap(ours, theirs, keys.candidate_offsets, top_k)
-        correlation = rank_correlation(ours, theirs, keys.candidate_offsets)
+    money = _NO_MONEY
+    if ranks is not None:
+        overlap = top_k_overlap(*ranks, offsets, plan.top_k)
+        correlation = rank_correlation(*ranks, offsets)
+        bids = bids_of(rows.batch) if plan.outputs == "statistical" else None
+        if bids is not None and pctr is not None:
+            money = auction(
+                bids=bids,
+                p=pctr[0].astype(np.float64),
+                label=label,
+                ranks=ranks,
+                offsets=offsets,
+                top_k=plan.top_k,
+            )
+    known = np.flatnonzero(np.isfinite(label)) if pctr is not None else np.zeros(0, dtype=np.int64)
+    ours, theirs = (np.zeros(0), np.zeros(0)) if pctr is None else pctr
     return Outcomes(
-        request_hash=rows.hashes[keys.request_of("candidate")[labelled]],
-        label=label,
-        p_reference=pctr[0],
-        p_challenger=pctr[1],
+        request_hash=rows.hashes[request[known]],
+        label=label[known].astype(np.int8),
+        p_reference=ours[known].astype(np.float64),
+        p_challenger=theirs[known].astype(np.float64),
         top_k_overlap=overlap,
         rank_correlation=correlation,
-        top_k=top_k,
+        bid_flips=money.bid_flips,
+        value_reference=money.value_reference,
+        value_challenger=money.value_challenger,
+        label_value_reference=money.label_value_reference,
+        label_value_challenger=money.label_value_challenger,
+        slices=slice_columns(rows.batch, known, plan.slices)
+        if len(known) and plan.outputs == "statistical"
+        else {},
+        top_k=plan.top_k,
     )
 
 
@@ -77,6 +97,30 @@ def rank_correlation(reference: Array, challenger: Array, offsets: NDArray[np.in
     return correlation
 
 
-def _has_clicks(rows: ShardRows) -> bool:
+_NO_MONEY = Auction(
+    bid_flips=np.zeros(0),
+    value_reference=np.zeros(0),
+    value_challenger=np.zeros(0),
+    label_value_reference=np.zeros(0),
+    label_value_challenger=np.zeros(0),
+)
+
+
+def _candidate_values(
+    name: str, alignment: Alignment, reference: Trace, challenger: Trace
+) -> tuple[Array, Array] | None:
+    """Both sides' values of an output; None where they do not share it, one a candidate."""
+    pair = alignment.outputs.get(name)
+    if pair is None or pair.rows != "candidate":
+        return None
+    return pair.values(reference, challenger)
+
+
+def _labels(rows: ShardRows) -> Floats:
+    """[candidate]: 1 when clicked, 0 when shown and not, NaN where that is not known."""
     candidates = rows.batch.records.schema.field("candidates").type.value_type
-    return bool(candidates.get_field_index("click") >= 0)
+    if candidates.get_field_index("click") < 0:
+        return np.full(rows.batch.num_candidates, np.nan)
+    clicks = rows.batch.column("candidate.click")
+    known: Floats = clicks.cast("float64").to_numpy(zero_copy_only=False)
+    return known

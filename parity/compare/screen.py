@@ -132,7 +132,7 @@ def screen(
         gap=_gap(alignment, reference, challenger, moves),
         served=dict(sorted(served.fields.items())),
         served_unmatched=served.unmatched,
-        outcomes={shard: evidence(rows, reference, challenger, alignment, top_k=plan.top_k)},
+        outcomes={shard: evidence(rows, reference, challenger, alignment, plan=plan)},
     )
 
 

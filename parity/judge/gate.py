@@ -139,7 +139,13 @@ def _of_conditions(judged: Judged) -> Iterator[Refusal]:
             code="canary_not_run",
             text="no canary was planted: nothing shows that the replay could see a bug.",
         )
-    if report.sample < 1 or report.requests.not_sampled:
+    if report.stopping is not None and report.stopping.stopped:
+        yield Refusal(
+            code="stopped_early",
+            text=f"the replay stopped early, after {report.requests.compared} of "
+            f"{report.stopping.requests} requests: an artifact ships on a whole day.",
+        )
+    elif report.sample < 1 or report.requests.not_sampled:
         yield Refusal(
             code="sampled",
             text=f"only a sample of {report.sample:g} of the requests was replayed.",

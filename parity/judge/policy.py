@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+Correction = Literal["holm", "benjamini_hochberg"]
 FidelityRule = Literal["if_logged", "require"]
 
 
@@ -36,6 +37,10 @@ class Policy:
         min_clicks: Fewer clicks (or fewer non-clicks) decide no metric. In simulation the
             95 % interval covered the truth in 92 % of cases at 10 to 20 clicks and in 94-95 %
             from 40 on; below 10 it is undefined too often.
+        slice_correction: How p-values of slices are corrected for their number.
+        stop_rate: With `--stop-early`: the share of differing requests that is tested; one in
+            ten thousand is below what any metric of a day can see.
+        stop_level: How sure that test has to be, whenever it stops.
         resamples: Resamples of the requests behind every interval; at 1000 the ends of the
             interval move by a few per cent of its width from seed to seed.
     """
@@ -47,3 +52,6 @@ class Policy:
     margins: Mapping[str, Margin] = field(default_factory=lambda: NO_MARGINS)
     min_clicks: int = 20
     resamples: int = 1000
+    slice_correction: Correction = "holm"
+    stop_rate: float = 1e-4
+    stop_level: float = 0.99

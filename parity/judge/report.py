@@ -10,6 +10,7 @@ from replay.checkpoint import Stage
 
 FidelityStatus = Literal["not_logged", "reproduced", "differs"]
 Decision = Literal["no_worse", "worse", "undecided", "informative"]
+StopDecision = Literal["few_differ", "many_differ", "metrics", "undecided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +169,92 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SliceFigures:
+    """Calibration (predicted over observed clicks) of both sides in one slice.
+
+    Attributes:
+        field: A logged field, "history length", or "pctr decile": each side by its own scores.
+        rows, clicks: Labelled candidates of the slice; of a decile, the challenger's.
+        difference: challenger - reference, and [low, high] its interval by request.
+        p_value: How often chance alone would put the challenger that much further from 1.
+        corrected_p: The same, corrected for the number of slices tried.
+        worse: Whether it is significantly further from 1 than the margin allows.
+    """
+
+    field: str
+    value: str
+    rows: int
+    clicks: int
+    reference: float
+    challenger: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    corrected_p: float = 1.0
+    worse: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slices:
+    """Calibration for whom: every slice that was tried, and how their number was corrected for.
+
+    Attributes:
+        tried: Slices tested; p-values are corrected for so many.
+        too_few: Slices with too few clicks, or non-clicks, to say anything.
+        margin: How much larger an error the policy allows; None where it asks nothing, and
+            slices are then shown, tested against no margin, and not judged.
+        figures: Those tested, or the clearest of them where they are very many.
+    """
+
+    tried: int
+    too_few: int
+    correction: Literal["holm", "benjamini_hochberg"]
+    level: float
+    margin: float | None
+    figures: tuple[SliceFigures, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was known when the evidence was looked at: requests compared, and how many differ.
+
+    Attributes:
+        wealth: Evidence that fewer requests of the day differ than `rate` says; it passes
+            at 1 / (1 - level).
+        against: Evidence that more do.
+    """
+
+    compared: int
+    differing: int
+    wealth: float
+    against: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopping:
+    """An early decision, where one was asked for.
+
+    Attributes:
+        stopped: Whether requests of the day were left unread.
+        decision: "few_differ" and "many_differ" by the rate, "metrics" when every judged metric
+            was decided, "undecided" when the whole day was read.
+        rate: Share of differing requests that was tested.
+        level: Of that test, whenever it stops.
+        requests: Valid requests of the day.
+        interval_level: Of every interval of the report: those of all looks hold together at 95 %.
+    """
+
+    stopped: bool
+    decision: StopDecision
+    rate: float
+    level: float
+    requests: int
+    interval_level: float
+    looks: tuple[Look, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A request that was not compared, and why."""
 
@@ -224,5 +311,7 @@ class Report:
     unexplained: tuple[str, ...]
     gap: Gap
     metrics: tuple[Metric, ...] = ()
+    slices: Slices | None = None
+    stopping: Stopping | None = None
     probed: int = 0
     notes: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from parity.judge.policy import Policy
-from parity.judge.report import Report
+from parity.judge.report import Report, StopDecision
 
 VerdictName = Literal["PARITY", "DIVERGED", "INCONCLUSIVE", "BROKEN"]
 
@@ -30,6 +30,17 @@ LOG_REASONS = frozenset(
         "wrong_date",
         "invalid_text",
         "invalid_label",
+    }
+)
+
+
+# Why a replay that was asked to stop early did so.
+STOPPED_BECAUSE: Mapping[StopDecision, str] = MappingProxyType(
+    {
+        "few_differ": "fewer requests of the day differ than the tested rate",
+        "many_differ": "more requests of the day differ than the tested rate",
+        "metrics": "every judged metric is decided, or one is worse",
+        "undecided": "nothing was decided",
     }
 )
 
@@ -73,6 +84,7 @@ def decide(report: Report, policy: Policy) -> Verdict:
         *_evidence(report, policy),
         *_canary(report),
         *_metrics(report),
+        *_slices(report),
         *_conditions(report),
     ]
     reasons.sort(key=lambda reason: PRECEDENCE.index(reason.verdict))
@@ -230,7 +242,36 @@ def _metrics(report: Report) -> Iterator[Reason]:
             yield Reason(verdict="PARITY", code="metric_no_worse", text=f"{measured}: no worse.")
 
 
+def _slices(report: Report) -> Iterator[Reason]:
+    """A slice in which calibration is significantly worse, where the policy sets a margin.
+
+    One that is not significantly worse says nothing: a small slice could never be shown to be
+    no worse, and the overall metrics stand for all of them together.
+    """
+    slices = report.slices
+    if report.outputs == "bounded" or slices is None or slices.margin is None:
+        return
+    for one in slices.figures:
+        if one.worse:
+            yield Reason(
+                verdict="DIVERGED",
+                code="slice_worse",
+                text=f"where {one.field} is {one.value} calibration goes from {one.reference:.4g} "
+                f"to {one.challenger:.4g}, beyond the margin {slices.margin:g} "
+                f"(p = {one.corrected_p:.2g}, {slices.correction} over {slices.tried} slices).",
+            )
+
+
 def _conditions(report: Report) -> Iterator[Reason]:
+    stopping = report.stopping
+    if stopping is not None and stopping.stopped:
+        yield Reason(
+            verdict="PARITY",
+            code="stopped_early",
+            text=f"stopped early after {report.requests.compared} of {stopping.requests} requests: "
+            f"{STOPPED_BECAUSE[stopping.decision]} (rate {stopping.rate:g}, level "
+            f"{stopping.level:g} whenever one looks; {len(stopping.looks)} looks).",
+        )
     if report.sample < 1:
         yield Reason(
             verdict="PARITY",

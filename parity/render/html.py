@@ -33,6 +33,7 @@ def html_text(report: Report, verdict: Verdict, content: Mapping[str, Any]) -> s
         verdict=verdict,
         figures=[_figures(of, is_cause=of.checkpoint in causes) for of in report.checkpoints],
         metrics=[{"of": of, "picture": _picture(of)} for of in report.metrics],
+        slices=_slices(report),
         report_digest=content["report_digest"],
         run=json_text(content["run"]),
     )
@@ -63,6 +64,23 @@ def _figures(of: CheckpointFigures, *, is_cause: bool) -> dict[str, Any]:
         "missing_reference": of.missing_reference / of.rows if of.rows else None,
         "missing_challenger": of.missing_challenger / of.rows if of.rows else None,
     }
+
+
+def _slices(report: Report) -> list[dict[str, Any]]:
+    """Fields with their slices; where both sides' calibration stands on one line from 0.5 to 2."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for of in report.slices.figures if report.slices is not None else ():
+        found.setdefault(of.field, []).append(
+            {"of": of, "reference": _place(of.reference), "challenger": _place(of.challenger)}
+        )
+    return [{"field": name, "rows": rows} for name, rows in found.items()]
+
+
+def _place(calibration: float) -> float:
+    """0 to 100 for half to twice the clicks, on a logarithm: over and under look alike."""
+    if not calibration > 0:
+        return 0.0
+    return round(50 + 50 * min(1.0, max(-1.0, math.log2(calibration))), 2)
 
 
 def _picture(of: Metric) -> dict[str, float] | None:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from parity.judge.report import Canary, Cause, Example, Fidelity, Metric, Report, RequestCounts
-from parity.judge.verdict import coverage_share
+from parity.judge.report import (
+    Canary,
+    Cause,
+    Example,
+    Fidelity,
+    Metric,
+    Report,
+    RequestCounts,
+    SliceFigures,
+    Slices,
+    Stopping,
+)
+from parity.judge.verdict import STOPPED_BECAUSE, coverage_share
 from parity.render.visible import visible
 
 
@@ -158,6 +169,35 @@ def metric(of: Metric) -> str:
     text = f"{number(of.reference)} -> {number(of.challenger)}, {of.difference:+.4g}"
     text += " [no interval]" if of.low is None else f" [{of.low:+.4g}, {of.high:+.4g}]"
     return text if of.margin is None else f"{text}, margin {of.margin:g}"
+
+
+def slices(of: Slices) -> str:
+    """How many slices were tried, and in how many calibration is worse."""
+    worse = sum(one.worse for one in of.figures)
+    against = "" if of.margin is None else f" by more than {of.margin:g}"
+    text = f"calibration significantly worse{against} in {worse} of {of.tried} slices"
+    text += f" ({of.correction.replace('_', '-')} over {of.tried}, level {of.level:.4g})"
+    return f"{text}; {of.too_few} with too few clicks to say" if of.too_few else text
+
+
+def slice_figures(of: SliceFigures) -> str:
+    """One slice: who, both sides' calibration, and how sure it is."""
+    return (
+        f"{visible(of.field)} is {visible(of.value)}: calibration {number(of.reference)} -> "
+        f"{number(of.challenger)}, {of.difference:+.4g} [{of.low:+.4g}, {of.high:+.4g}], "
+        f"p = {of.corrected_p:.2g}; {of.clicks:,} clicks"
+    )
+
+
+def stopping(of: Stopping, compared: int) -> str:
+    """How much was read of a replay that was asked to stop early, and why no more."""
+    tested = f"rate {of.rate:g} at level {of.level:g}, {len(of.looks)} looks"
+    if not of.stopped:
+        return f"not early: all {compared:,} requests were read before anything was sure ({tested})"
+    return (
+        f"early, after {compared:,} of {of.requests:,} requests: "
+        f"{STOPPED_BECAUSE[of.decision]} ({tested})"
+    )
 
 
 def _few(names: tuple[str, ...], limit: int = 3) -> str:

@@ -23,8 +23,11 @@ STYLES: dict[VerdictName, str] = {
 MOST_CAUSES = 3
 MOST_REASONS = 3
 MOST_NOTES = 3
+MOST_SLICES = 3
 # What the lines below the headline say anyway.
-_SAID = frozenset({"cause", "fidelity_not_logged", "metric_undecided", "metric_no_worse"})
+_SAID = frozenset(
+    {"cause", "fidelity_not_logged", "metric_undecided", "metric_no_worse", "stopped_early"}
+)
 _LABEL = 10
 
 
@@ -60,9 +63,7 @@ def lines(report: Report, verdict: Verdict, *, run_dir: Path | None) -> Iterator
     yield _line("compared", phrases.coverage(report))
     yield _line("canary", phrases.canary(report.canary))
     yield _line("gap", phrases.gap(report))
-    for metric in report.metrics:
-        judged = "" if metric.decision == "informative" else f": {metric.decision}"
-        yield _line("metric", f"{metric.name} {phrases.metric(metric)}{judged.replace('_', ' ')}")
+    yield from _quality(report)
     for note in report.notes[:MOST_NOTES]:
         yield _line("note", visible(note))
     if run_dir is not None:
@@ -87,6 +88,26 @@ def _reasons(verdict: Verdict) -> Iterator[Text]:
         )
     if len(said) > MOST_REASONS:
         yield _line("also", f"{len(said) - MOST_REASONS} reasons more, in verdict.json")
+
+
+def _quality(report: Report) -> Iterator[Text]:
+    """Metrics, those for whom calibration is worse, and whether the replay ended early."""
+    unknown: dict[str, list[str]] = {}
+    for metric in report.metrics:
+        if metric.difference is None and metric.decision == "informative":
+            unknown.setdefault(metric.note, []).append(metric.name)
+            continue
+        judged = "" if metric.decision == "informative" else f": {metric.decision}"
+        yield _line("metric", f"{metric.name} {phrases.metric(metric)}{judged.replace('_', ' ')}")
+    for note, names in unknown.items():
+        yield _line("metric", f"{', '.join(names)} unknown: {visible(note)}")
+    if report.slices is not None:
+        yield _line("slices", phrases.slices(report.slices))
+        worse = [one for one in report.slices.figures if one.worse]
+        for one in sorted(worse, key=lambda one: one.corrected_p)[:MOST_SLICES]:
+            yield _line("slice", phrases.slice_figures(one))
+    if report.stopping is not None:
+        yield _line("stopped", phrases.stopping(report.stopping, report.requests.compared))
 
 
 def _cause(cause: Cause, report: Report, *, examples: bool) -> Iterator[Text]:

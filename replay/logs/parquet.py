@@ -55,6 +55,12 @@ class LoggedDay:
         """Rows that will be read, valid or not."""
         return sum(shard.num_rows for shard in self.shards)
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The fields of its files, which are the same in all of them."""
+        with open_parquet(self.shards[0].path) as file:
+            return file.schema_arrow
+
 
 def open_day(root: Path, day: date) -> LoggedDay:
     """Find a day's shards, reading only the files' footers and digests.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity.compare.counts import CheckpointCounts, FieldCounts, GapSums, Kept, SampledRequest
-from parity.judge.metrics.outcomes import Outcomes
+from parity.judge.metrics.outcomes import Outcomes, SliceColumn
 from parity.judge.report import Example, Rejected
 from parity.shard_result import Limits, ShardResult, from_bytes, merge_results
 from replay.errors import LogError
@@ -83,6 +83,16 @@ def evidence(draw) -> Outcomes:
         p_challenger=array(labelled, st.floats(0, 1), np.float64),
         top_k_overlap=array(requests, st.floats(0, 1), np.float64),
         rank_correlation=array(requests, st.just(math.nan), np.float64),
+        bid_flips=array(requests, st.floats(0, 1), np.float64),
+        value_reference=array(requests, st.floats(0, 1e9), np.float64),
+        slices={
+            name: SliceColumn(
+                values=("no", "se"), codes=array(labelled, st.integers(0, 1), np.int32), named=named
+            )
+            for name, named in draw(
+                st.sampled_from([{}, {"user.country": True, "x": False}])
+            ).items()
+        },
         top_k=3,
     )
 
@@ -142,7 +152,13 @@ def test_bytes_give_the_result_back(result) -> None:
     assert back.gap == result.gap
     assert back.refusals == result.refusals
     evidence = back.outcomes["a"]
-    assert np.array_equal(evidence.p_reference, result.outcomes["a"].p_reference)
+    expected = result.outcomes["a"]
+    assert np.array_equal(evidence.p_reference, expected.p_reference)
+    assert {
+        name: (one.values, one.named, one.codes.tolist()) for name, one in evidence.slices.items()
+    } == {
+        name: (one.values, one.named, one.codes.tolist()) for name, one in expected.slices.items()
+    }
 
 
 @settings(max_examples=20, deadline=None)

@@ -24,7 +24,7 @@ Statistic = Callable[[Draws], NDArray[np.float64]]  # [resample]; NaN where unde
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """The middle 95 % of a resampled difference."""
+    """The middle of a resampled difference, 95 % of it unless another level is asked for."""
 
     low: float
     high: float
@@ -54,11 +54,12 @@ def draws(
         yield counts.reshape(size, num_requests).astype(np.float64)
 
 
-def interval(differences: NDArray[np.float64]) -> Interval | None:
+def interval(differences: NDArray[np.float64], *, level: float = LEVEL) -> Interval | None:
     """The percentile interval of resampled differences.
 
     Args:
         differences: [resample]; NaN where the metric was undefined.
+        level: How much of them it holds.
 
     Returns:
         None when there are none, or when too many are undefined.
@@ -66,6 +67,6 @@ def interval(differences: NDArray[np.float64]) -> Interval | None:
     defined = differences[np.isfinite(differences)]
     if len(defined) == 0 or len(defined) < (1 - MAX_UNDEFINED) * len(differences):
         return None
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(low=float(low), high=float(high))

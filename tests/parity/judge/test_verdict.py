@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from parity.judge.policy import Policy
-from parity.judge.report import Canary, Coverage, Fidelity, Report, RequestCounts
+from parity.judge.report import (
+    Canary,
+    Coverage,
+    Fidelity,
+    Look,
+    Report,
+    RequestCounts,
+    SliceFigures,
+    Slices,
+    Stopping,
+)
 from parity.judge.verdict import EXIT_CODES, LOG_REASONS, PRECEDENCE, decide
 from tests.parity.a_report import (
     POLICY,
@@ -239,3 +249,60 @@ def test_a_verdict_keeps_the_policy_that_it_follows() -> None:
     policy = replace(POLICY, min_requests=7)
 
     assert decide(a_report(), policy).policy == policy
+
+
+def _slices(*, margin: float | None, worse: bool) -> Slices:
+    figures = SliceFigures(
+        field="user.country",
+        value="no",
+        rows=4000,
+        clicks=400,
+        reference=1.01,
+        challenger=1.4,
+        difference=0.39,
+        low=0.3,
+        high=0.48,
+        p_value=1e-9,
+        corrected_p=2e-8,
+        worse=worse,
+    )
+    return Slices(
+        tried=20, too_few=3, correction="holm", level=0.95, margin=margin, figures=(figures,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("margin", "worse", "expected"),
+    [(0.1, True, "DIVERGED"), (0.1, False, "PARITY"), (None, True, "PARITY")],
+)
+def test_a_slice_that_is_worse_beyond_the_policys_margin_has_diverged(
+    margin: float | None,
+    worse: bool,  # noqa: FBT001  # a case of the table
+    expected: str,
+) -> None:
+    report = a_statistical_report(a_metric(), slices=_slices(margin=margin, worse=worse))
+
+    verdict = decide(report, POLICY)
+
+    assert verdict.verdict == expected
+    if expected == "DIVERGED":
+        assert "user.country is no" in verdict.reasons[0].text
+        assert "holm over 20 slices" in verdict.reasons[0].text
+
+
+def test_a_replay_that_stopped_early_says_how_much_it_read() -> None:
+    stopping = Stopping(
+        stopped=True,
+        decision="few_differ",
+        rate=1e-4,
+        level=0.99,
+        requests=400,
+        interval_level=0.95,
+        looks=(Look(compared=100, differing=0, wealth=120.0, against=0.1),),
+    )
+
+    verdict = decide(a_report(stopping=stopping), POLICY)
+
+    assert verdict.exit_code == 0
+    said = [reason.text for reason in verdict.reasons if reason.code == "stopped_early"]
+    assert "after 100 of 400 requests: fewer requests" in said[0]

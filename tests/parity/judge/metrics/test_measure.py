@@ -240,3 +240,50 @@ def test_every_metric_has_a_direction() -> None:
     names = {metric.name for metric in metrics_of(clicked(0, 200, noise=0.1), POLICY, seed=0)}
 
     assert names == DIRECTIONS.keys()
+
+
+def test_money_is_null_without_bids_and_a_margin_on_it_is_then_undecided() -> None:
+    policy = replace(POLICY, margins={"auction_kept": Margin(worse_by=0.01, why="a test")})
+
+    found = by_name(metrics_of(clicked(4, 400, noise=0.1), policy, seed=0))
+
+    for name in ("bid_weighted_flips", "auction_value", "auction_kept", "auction_kept_labels"):
+        assert (found[name].reference, found[name].challenger, found[name].low) == (None,) * 3
+        assert "no bids" in found[name].note
+    assert found["auction_kept"].decision == "undecided"
+
+
+def test_the_kept_share_is_a_ratio_of_sums_with_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    value = rng.uniform(1, 3, 500)
+    evidence = replace(
+        clicked(4, 400, noise=0.1),
+        bid_flips=np.full(500, 0.25),
+        value_reference=value,
+        value_challenger=0.9 * value,
+        label_value_reference=np.full(500, np.nan),
+        label_value_challenger=np.full(500, np.nan),
+        top_k_overlap=np.full(500, 0.5),
+        rank_correlation=np.full(500, 0.5),
+    )
+    policy = replace(POLICY, margins={"auction_kept": Margin(worse_by=0.05, why="a test")})
+
+    found = by_name(metrics_of(evidence, policy, seed=0))
+
+    kept, money = found["auction_kept"], found["auction_value"]
+    assert (kept.reference, kept.challenger) == (1.0, pytest.approx(0.9))
+    assert (kept.low, kept.high) == (pytest.approx(-0.1), pytest.approx(-0.1))
+    assert kept.decision == "worse"
+    assert money.difference == pytest.approx(-0.1 * value.mean())
+    assert found["bid_weighted_flips"].challenger == 0.25
+    assert "more than 4 labelled" in found["auction_kept_labels"].note
+
+
+def test_a_higher_level_widens_every_interval() -> None:
+    evidence = clicked(2, 2000, noise=0.3)
+
+    usual, sure = (
+        by_name(metrics_of(evidence, POLICY, 0, level=level))["ne"] for level in (0.95, 0.99)
+    )
+
+    assert sure.low < usual.low < usual.high < sure.high

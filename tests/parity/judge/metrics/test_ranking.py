@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from parity.judge.metrics.ranking import auc, ranked_rows
+from parity.judge.metrics.ranking import auc, auc_by_request, ranked_rows
 
 
 def pairwise_auc(
@@ -51,3 +52,25 @@ def test_equal_probabilities_know_nothing() -> None:
     label = np.array([1, 0, 0, 1], dtype=np.int8)
 
     assert auc(ranked_rows(np.full(4, 0.3), label), np.ones((1, 4)))[0] == 0.5
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 1), st.integers(0, 5)), min_size=1, max_size=40
+    )
+)
+def test_grouped_auc_counts_the_pairs_of_each_request(rows) -> None:
+    request, label, score = (np.array(column) for column in zip(*rows, strict=True))
+    p = score / 5
+
+    share, weight = auc_by_request(p, label.astype(np.int8), request, 5)
+
+    for one in range(5):
+        clicked = p[(request == one) & (label == 1)]
+        unclicked = p[(request == one) & (label == 0)]
+        if len(clicked) == 0 or len(unclicked) == 0:
+            assert (share[one], weight[one]) == (0, 0)
+            continue
+        pairs = np.sign(clicked[:, None] - unclicked[None, :])
+        assert share[one] == pytest.approx(np.mean((pairs + 1) / 2))
+        assert weight[one] == len(clicked) + len(unclicked)
