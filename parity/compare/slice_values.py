@@ -18,7 +18,7 @@ HISTORY = "history length"
 MAX_TEXT = 60
 # What happened is no slice: a group chosen by its outcome has another rate of it by construction.
 # Nor is what the candidate is known by, or what production made of it.
-_NOT_SLICES = frozenset({"ad_id", "bid_micros", "click", "conversion", "view_ms", "true_pctr"})
+_NOT_SLICES = frozenset({"ad_id", "bid_micros", "click", "conversion", "view_ms"})
 _HISTORY_EDGES = (1, 10, 100)
 _HISTORY_NAMES = ("0", "1-9", "10-99", "100 or more")
 
@@ -81,7 +81,7 @@ def check_named(schema: pa.Schema, named: Sequence[str]) -> None:
 
 def _may_be_slice(path: str) -> bool:
     name = path.partition(".")[2]
-    return name not in _NOT_SLICES and not name.startswith("served_")
+    return name not in _NOT_SLICES and not name.startswith(("served_", "true_"))
 
 
 def _is_discrete(kind: pa.DataType) -> bool:
