@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "scorer"
+CACHE = Path(__file__).resolve().parents[2] / "build" / "scorer"
 MISSING = 0.1
 
 

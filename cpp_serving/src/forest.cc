@@ -15,6 +15,7 @@
 #include "pool.h"
 #include "quantiser.h"
 #include "scratch.h"
+#include "slots.h"
 #include "units.h"
 #include "walk.h"
 
@@ -23,7 +24,9 @@ namespace {
 
 // Codes of the rows in work stay below this: about half of a second-level cache.
 constexpr std::size_t kCodeBytes = 512 * 1024;
-constexpr std::size_t kMaxBlocks = 32;
+constexpr std::size_t kMaxBlocks = 16;
+// A span of eight blocks costs as much as so many one by one.
+constexpr std::size_t kSpanFrom = 4;
 
 // Below twice this many rows another thread costs more than it saves.
 constexpr std::size_t kPart = 4 * kBlock;
@@ -56,11 +59,15 @@ struct Forest::Compiled {
     std::vector<std::vector<TestedNode>> trees;
     for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
       trees.push_back(Tested(table, faults, tree));
-      AddTree(tree, trees.back());
+      heaps.Add(trees.back(), weights.fixed.data() + leaf_offsets[tree]);
+      walk.Add(tree, trees.back());
     }
+    AddSlots(trees);
     walk.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     large_trees.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
-    Show();
+    quantiser.ShowIn(&layout);
+    slots.Show(&layout);
+    block_bytes = std::max<std::size_t>(1, quantiser.num_planes()) * kBlock;
     side_by_side.Show(layout, quantiser.num_planes(), &of_row);
     if (heaps.fit() && kernel.find_ends != nullptr) heaps.Show(&of_row);
     num_steps = walk.num_steps();
@@ -92,15 +99,17 @@ struct Forest::Compiled {
     return nodes;
   }
 
-  void AddTree(std::uint32_t tree, const std::vector<TestedNode>& nodes) {
-    UnitProgram compiled;
-    if (CompileUnits(nodes, &compiled)) {
-      AddSlot(tree, compiled);
-    } else {
-      large_trees.Add(tree, nodes);
+  void AddSlots(const std::vector<std::vector<TestedNode>>& trees) {
+    const auto weights_of = [&](std::uint32_t tree) {
+      return weights.fixed.data() + leaf_offsets[tree];
+    };
+    std::vector<std::uint32_t> deep;
+    for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
+      if (!slots.AddSliced(tree, trees[tree], weights_of(tree))) deep.push_back(tree);
     }
-    heaps.Add(nodes, weights.fixed.data() + leaf_offsets[tree]);
-    walk.Add(tree, nodes);
+    for (const std::uint32_t tree : deep) {
+      if (!slots.AddUnits(tree, trees[tree], weights_of(tree))) large_trees.Add(tree, trees[tree]);
+    }
   }
 
   void AddLines(const std::vector<std::vector<TestedNode>>& trees) {
@@ -108,67 +117,20 @@ struct Forest::Compiled {
     lines.emplace(trees, weights, leaf_offsets.data());
   }
 
-  void AddSlot(std::uint32_t tree, const UnitProgram& compiled) {
-    slot_trees.push_back(tree);
-    program_at.push_back(static_cast<std::uint32_t>(program.size()));
-    num_units.push_back(compiled.num_units);
-    program.insert(program.end(), compiled.words.begin(), compiled.words.end());
-    num_nodes += compiled.num_nodes;
-    const std::size_t ids = compiled.leaf_of_id.size();
-    num_ids.push_back(ids <= 64 ? 64 : ids <= 128 ? 128 : 256);
-    const std::size_t first = slot_leaves.size();
-    slot_leaves.resize(first + 256, 0);
-    slot_weights.resize(first + 256, 0);
-    std::int64_t least = std::numeric_limits<std::int64_t>::max();
-    for (std::size_t id = 0; id < ids; ++id) {
-      slot_leaves[first + id] = static_cast<std::uint8_t>(compiled.leaf_of_id[id]);
-      slot_weights[first + id] = weights.fixed[leaf_offsets[tree] + compiled.leaf_of_id[id]];
-      least = std::min(least, slot_weights[first + id]);
-    }
-    // Weights are counted from their tree's least, so that bytes need no sign.
-    least_sum += least;
-    for (std::size_t id = 0; id < ids; ++id) slot_weights[first + id] -= least;
-  }
-
-  void Show() {
-    std::int64_t largest = 1;
-    for (const std::int64_t weight : slot_weights) largest = std::max(largest, weight);
-    std::uint32_t num_bytes = 1;
-    while (num_bytes < 7 && largest >> (8 * num_bytes) != 0) ++num_bytes;
-    for (std::size_t slot = 0; slot < slot_trees.size(); ++slot) {
-      weight_bytes_at.push_back(static_cast<std::uint32_t>(weight_bytes.size()));
-      for (std::uint32_t byte = 0; byte < num_bytes; ++byte) {
-        for (std::uint32_t id = 0; id < num_ids[slot]; ++id) {
-          weight_bytes.push_back(
-              static_cast<std::uint8_t>(slot_weights[slot * 256 + id] >> (8 * byte)));
-        }
-      }
-    }
-    quantiser.ShowIn(&layout);
-    layout.program = program.data();
-    layout.program_at = program_at.data();
-    layout.num_units = num_units.data();
-    layout.num_ids = num_ids.data();
-    layout.weight_bytes = weight_bytes.data();
-    layout.weight_bytes_at = weight_bytes_at.data();
-    layout.weights = slot_weights.data();
-    layout.num_bytes = num_bytes;
-    block_bytes = std::max<std::size_t>(1, quantiser.num_planes()) * kBlock;
-  }
-
   // Rows from which a block is cheaper than as many walks, by the processor cycles of each part as
   // measured on a Zen 4 (docs/scorer.md).
   std::size_t CheaperFrom() const {
-    if (kernel.isa == Isa::kScalar) return kBlock + 1;
     const bool wide = kernel.isa != Isa::kAvx2;
     const bool tables = kernel.isa == Isa::kAvx512Vbmi;
-    const auto slots = static_cast<double>(slot_trees.size());
-    const double block = static_cast<double>(num_nodes) * (wide ? 1.6 : 3.0) +
-                         slots * (tables ? 30.0 : 120.0) +
+    const auto count = static_cast<double>(slots.size());
+    const double block = static_cast<double>(slots.num_unit_nodes()) * (wide ? 1.6 : 3.0) +
+                         static_cast<double>(slots.slices().num_tests()) * 0.6 +
+                         static_cast<double>(slots.slices().num_nodes()) * 0.8 +
+                         count * (tables ? 30.0 : 120.0) +
                          static_cast<double>(layout.num_columns) * (tables ? 50.0 : 150.0);
     const double steps = static_cast<double>(num_steps) * (lines ? 2.5 : 3.5);
-    const double row = (of_row.num_trees > 0 ? slots * 5.0 : steps) +
-                       static_cast<double>(layout.num_columns) * 8.0 + 2.0 * slots;
+    const double row = (of_row.num_trees > 0 ? count * 5.0 : steps) +
+                       static_cast<double>(layout.num_columns) * 8.0 + 2.0 * count;
     return static_cast<std::size_t>(std::min(std::max(2.0, std::ceil(block / row)), 65.0));
   }
 
@@ -192,8 +154,6 @@ struct Forest::Compiled {
     return ends;
   }
 
-  std::uint32_t num_slots() const { return static_cast<std::uint32_t>(slot_trees.size()); }
-
   // Calls on_row(row, codes) for rows that are walked, and on_blocks(first row, blocks, rows,
   // codes) for those that are evaluated together.
   template <typename OfRow, typename OfBlocks>
@@ -208,7 +168,9 @@ struct Forest::Compiled {
         std::min(kMaxBlocks, std::max<std::size_t>(1, kCodeBytes / block_bytes));
     if (in_blocks > 0) {
       const std::size_t needed = std::min(at_once, (in_blocks + kBlock - 1) / kBlock);
-      std::uint8_t* codes = Room(&scratch.codes, needed * block_bytes);
+      // A span's last blocks may lack rows: their codes mean nothing.
+      std::uint8_t* codes =
+          Room(&scratch.codes, (needed + kSpan - 1) / kSpan * kSpan * block_bytes);
       for (std::size_t row = 0; row < in_blocks; row += at_once * kBlock) {
         const std::size_t here = std::min(at_once * kBlock, in_blocks - row);
         const std::size_t blocks = (here + kBlock - 1) / kBlock;
@@ -237,16 +199,47 @@ struct Forest::Compiled {
              [&](std::size_t i) { task(i * part, std::min(part, rows - i * part)); });
   }
 
-  // Calls use(block, ids) for every block, its slots' ids evaluated.
+  // Calls use(block, first slot, end, ids), [slot - first, 64], until every block had every slot.
   template <typename Use>
-  void ForBlocks(std::uint32_t begin, std::uint32_t end, std::size_t blocks,
-                 const std::uint8_t* codes, std::uint8_t* ids, Use use) const {
-    for (std::size_t b = 0; b < blocks; b += 2) {
-      const bool two = b + 1 < blocks;
-      const std::uint8_t* own = codes + b * block_bytes;
-      kernel.evaluate(layout, begin, end, own, two ? own + block_bytes : nullptr, ids);
-      use(b, ids);
-      if (two) use(b + 1, ids + kGroup * kBlock);
+  void ForBlocks(std::size_t blocks, const std::uint8_t* codes, Use use) const {
+    std::uint8_t* ids = Room(&OwnScratch().ids, kSpan * kGroup * kBlock);
+    for (std::size_t b = 0; b < blocks;) {
+      const std::size_t left = blocks - b;
+      const bool span = left >= kSpanFrom && kernel.span.test != nullptr;
+      const std::size_t here = span ? std::min(kSpan, left) : 1;
+      Slice(span ? kernel.span : kernel.one, span ? kSpan : 1, codes + b * block_bytes, ids,
+            [&](std::uint32_t begin, std::uint32_t end) {
+              for (std::size_t i = 0; i < here; ++i) {
+                use(b + i, begin, end, ids + i * kGroup * kBlock);
+              }
+            });
+      b += here;
+    }
+    for (std::uint32_t begin = slots.num_sliced(); begin < slots.size(); begin += kGroup) {
+      const std::uint32_t end = std::min(begin + kGroup, slots.size());
+      for (std::size_t b = 0; b < blocks; b += 2) {
+        const bool two = b + 1 < blocks;
+        const std::uint8_t* own = codes + b * block_bytes;
+        kernel.evaluate(layout, begin, end, own, two ? own + block_bytes : nullptr, ids);
+        use(b, begin, end, ids);
+        if (two) use(b + 1, begin, end, ids + kGroup * kBlock);
+      }
+    }
+  }
+
+  // Calls done(first slot, end) when `ids` holds those of so many sliced slots, for `width` blocks.
+  template <typename Done>
+  void Slice(const Slicer& slicer, std::size_t width, const std::uint8_t* codes, std::uint8_t* ids,
+             Done done) const {
+    std::uint64_t* bits = Room(&OwnScratch().bits, slots.slices().most_tests() * width);
+    for (std::uint32_t g = 0; g < layout.num_groups; ++g) {
+      const TestGroup& group = layout.groups[g];
+      slicer.test(layout, group, codes, block_bytes, bits);
+      for (std::uint32_t begin = group.begin; begin < group.end; begin += kGroup) {
+        const std::uint32_t end = std::min(begin + static_cast<std::uint32_t>(kGroup), group.end);
+        slicer.slice(layout, begin, end, bits, ids);
+        done(begin, end);
+      }
     }
   }
 
@@ -260,20 +253,10 @@ struct Forest::Compiled {
   Walk walk;                      // All trees, unless a faster way is there for them.
   std::optional<LineWalk> lines;  // Where all are shallow, and find_ends is not used.
   Walk large_trees;               // Those without a slot.
-  std::vector<std::uint32_t> slot_trees;
-  AlignedVector<std::uint32_t> program;
-  std::vector<std::uint32_t> program_at;
-  std::vector<std::uint32_t> num_units;
-  std::vector<std::uint32_t> num_ids;
-  AlignedVector<std::uint8_t> slot_leaves;   // [slot, 256]: ordinal by id
-  AlignedVector<std::int64_t> slot_weights;  // [slot, 256]: above the slot's least, by id
-  AlignedVector<std::uint8_t> weight_bytes;
-  std::vector<std::uint32_t> weight_bytes_at;
+  Slots slots;
   Heaps heaps;
   ColumnsSideBySide side_by_side;
   RowLayout of_row{};
-  std::int64_t least_sum = 0;
-  std::uint64_t num_nodes = 0;  // Of the slots' units.
   std::uint64_t num_steps = 0;  // Of a walk through all trees.
   std::size_t block_bytes = 0;
   std::size_t walk_below = 0;
@@ -306,15 +289,13 @@ void Forest::SumRows(const float* features, std::size_t rows, float* sums) const
   };
   const auto on_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
                              const std::uint8_t* codes) {
-    std::uint8_t* ids = Room(&OwnScratch().ids, 2 * kGroup * kBlock);
     std::int64_t* totals = Room(&OwnScratch().sums, blocks * kBlock);
-    std::fill(totals, totals + blocks * kBlock, forest.least_sum);
-    for (std::uint32_t begin = 0; begin < forest.num_slots(); begin += kGroup) {
-      const std::uint32_t end = std::min(begin + kGroup, forest.num_slots());
-      forest.ForBlocks(begin, end, blocks, codes, ids, [&](std::size_t b, const std::uint8_t* own) {
-        forest.kernel.accumulate(forest.layout, begin, end, own, totals + b * kBlock);
-      });
-    }
+    std::fill(totals, totals + blocks * kBlock, forest.slots.least_sum());
+    forest.ForBlocks(
+        blocks, codes,
+        [&](std::size_t b, std::uint32_t begin, std::uint32_t end, const std::uint8_t* ids) {
+          forest.kernel.accumulate(forest.layout, begin, end, ids, totals + b * kBlock);
+        });
     for (std::size_t row = 0; row < count; ++row) {
       std::int64_t total = totals[row];
       if (forest.large_trees.num_trees() > 0) {
@@ -335,20 +316,18 @@ void Forest::FindLeaves(const float* features, std::size_t rows, std::int32_t* l
   };
   const auto on_blocks = [&](std::size_t first, std::size_t blocks, std::size_t count,
                              const std::uint8_t* codes) {
-    std::uint8_t* ids = Room(&OwnScratch().ids, 2 * kGroup * kBlock);
-    for (std::uint32_t begin = 0; begin < forest.num_slots(); begin += kGroup) {
-      const std::uint32_t end = std::min(begin + kGroup, forest.num_slots());
-      forest.ForBlocks(begin, end, blocks, codes, ids, [&](std::size_t b, const std::uint8_t* own) {
-        const std::size_t present = std::min(kBlock, count - b * kBlock);
-        for (std::size_t row = 0; row < present; ++row) {
-          std::int32_t* out = leaves + (first + b * kBlock + row) * width;
-          for (std::uint32_t slot = begin; slot < end; ++slot) {
-            const std::uint8_t id = own[(slot - begin) * kBlock + row];
-            out[forest.slot_trees[slot]] = forest.slot_leaves[std::size_t{slot} * 256 + id];
+    forest.ForBlocks(
+        blocks, codes,
+        [&](std::size_t b, std::uint32_t begin, std::uint32_t end, const std::uint8_t* ids) {
+          const std::size_t present = std::min(kBlock, count - b * kBlock);
+          for (std::size_t row = 0; row < present; ++row) {
+            std::int32_t* out = leaves + (first + b * kBlock + row) * width;
+            for (std::uint32_t slot = begin; slot < end; ++slot) {
+              const std::uint8_t id = ids[(slot - begin) * kBlock + row];
+              out[forest.slots.tree(slot)] = forest.slots.leaf(slot, id);
+            }
           }
-        }
-      });
-    }
+        });
     if (forest.large_trees.num_trees() == 0) return;
     for (std::size_t row = 0; row < count; ++row) {
       const std::uint8_t* own = codes + row / kBlock * forest.block_bytes + row % kBlock;

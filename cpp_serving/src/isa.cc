@@ -21,7 +21,8 @@ bool Runs(Isa isa) {
       return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
              __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
     case Isa::kAvx512Vbmi:
-      return Runs(Isa::kAvx512Bw) && __builtin_cpu_supports("avx512vbmi") != 0;
+      return Runs(Isa::kAvx512Bw) && __builtin_cpu_supports("avx512vbmi") != 0 &&
+             __builtin_cpu_supports("gfni") != 0;
   }
 #endif
   return isa == Isa::kScalar;

@@ -1,23 +1,12 @@
 // 64 rows a vector; tables of 256 bytes are looked up in registers.
 #include "kernels.h"
+#include "lookup_vbmi_inl.h"
 #include "quantise_inl.h"
 #include "rows64_inl.h"
+#include "slices_vbmi_inl.h"
 
 namespace cpp_serving {
 namespace {
-
-inline __attribute__((always_inline)) __m512i Lookup64(const std::uint8_t* table, __m512i at) {
-  return _mm512_permutexvar_epi8(at, _mm512_loadu_si512(table));
-}
-
-inline __attribute__((always_inline)) __m512i Lookup128(const std::uint8_t* table, __m512i at) {
-  return _mm512_permutex2var_epi8(_mm512_loadu_si512(table), at, _mm512_loadu_si512(table + 64));
-}
-
-inline __attribute__((always_inline)) __m512i Lookup256(const std::uint8_t* table, __m512i at,
-                                                        __mmask64 upper) {
-  return _mm512_mask_blend_epi8(upper, Lookup128(table, at), Lookup128(table + 128, at));
-}
 
 // Row-major to feature-major: 16 features of 64 rows. Absent rows repeat the last one.
 void Transpose(const float* rows, std::size_t num_rows, std::size_t stride, __mmask16 features,
@@ -107,6 +96,21 @@ void QuantiseColumn(const Layout& layout, const Column& column, const float* val
     equal |= _mm512_cmpeq_epi8_mask(low, bound);
   }
   code = _mm512_permutexvar_epi32(in_order, code);
+  if (column.exact == 0 && equal != 0) {
+    // Thresholds of a lower key are counted. Few values share a key with one.
+    std::uint64_t open =
+        _mm512_movepi8_mask(_mm512_permutexvar_epi32(in_order, _mm512_movm_epi8(equal)));
+    if ((open &= ~missing) != 0) {
+      alignas(64) std::uint8_t codes_of[kBlock];
+      _mm512_store_si512(codes_of, code);
+      const float* thresholds = layout.thresholds + column.thresholds;
+      for (; open != 0; open &= open - 1) {
+        const auto row = static_cast<std::size_t>(__builtin_ctzll(open));
+        codes_of[row] = Counted(thresholds, codes_of[row], values[row]);
+      }
+      code = _mm512_load_si512(codes_of);
+    }
+  }
   if (column.plane_left != kNoPlane) {
     _mm512_storeu_si512(codes + static_cast<std::size_t>(column.plane_left) * kBlock,
                         _mm512_maskz_mov_epi8(~missing, code));
@@ -114,13 +118,6 @@ void QuantiseColumn(const Layout& layout, const Column& column, const float* val
   if (column.plane_right != kNoPlane) {
     _mm512_storeu_si512(codes + static_cast<std::size_t>(column.plane_right) * kBlock,
                         _mm512_mask_mov_epi8(code, missing, _mm512_set1_epi8(-1)));
-  }
-  if (column.exact != 0 || equal == 0) return;
-  std::uint64_t open =
-      _mm512_movepi8_mask(_mm512_permutexvar_epi32(in_order, _mm512_movm_epi8(equal)));
-  for (open &= ~missing; open != 0; open &= open - 1) {
-    const auto row = static_cast<std::size_t>(__builtin_ctzll(open));
-    Put(column, codes, row, ExactCode(layout, column, values[row]));
   }
 }
 
@@ -292,7 +289,13 @@ void FindEnds(const RowLayout& of_row, const std::uint8_t* codes, std::uint64_t*
 
 }  // namespace
 
-const Kernel kAvx512VbmiKernel{Isa::kAvx512Vbmi, &Quantise,      &EvaluateRows64,
-                               &AccumulateAny,   &QuantiseRow64, &FindEnds};
+const Kernel kAvx512VbmiKernel{Isa::kAvx512Vbmi,
+                               {&TestOne, &SliceSlots<OneBlock>},
+                               {&TestSpan, &SliceSlots<SpanOfBlocks>},
+                               &Quantise,
+                               &EvaluateRows64,
+                               &AccumulateAny,
+                               &QuantiseRow64,
+                               &FindEnds};
 
 }  // namespace cpp_serving

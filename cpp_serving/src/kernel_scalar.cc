@@ -1,6 +1,7 @@
 // The steps of a block without vectors; the meaning of all the others.
 #include "kernels.h"
 #include "quantise_inl.h"
+#include "slices_words_inl.h"
 #include "units_inl.h"
 
 namespace cpp_serving {
@@ -35,7 +36,9 @@ void Evaluate(const Layout& layout, std::uint32_t begin, std::uint32_t end,
 
 }  // namespace
 
-const Kernel kScalarKernel{Isa::kScalar,    &QuantiseRows, &Evaluate,
-                           &AccumulateRows, &QuantiseRow,  nullptr};
+const Kernel kScalarKernel{Isa::kScalar,       {&TestWords, &SliceSlots<WordByWord>},
+                           {nullptr, nullptr}, &QuantiseRows,
+                           &Evaluate,          &AccumulateRows,
+                           &QuantiseRow,       nullptr};
 
 }  // namespace cpp_serving

@@ -11,8 +11,11 @@
 
 namespace cpp_serving {
 
-// Rows are evaluated in blocks of this many.
+// Rows are evaluated in blocks of this many, a bit of a word each.
 constexpr std::size_t kBlock = 64;
+// Sliced trees are evaluated for one block or for so many together.
+constexpr std::size_t kSpan = 8;
+constexpr std::uint32_t kMaxSliceDepth = 8;  // Their ids fit a byte.
 // Trees whose leaf ids of a block are kept together; at most 257, so that a sum of as many bytes
 // fits 16 bits, and few enough that ids and programs stay in the second-level cache.
 constexpr std::uint32_t kGroup = 64;
@@ -46,10 +49,31 @@ struct Column {
   std::uint32_t fine;         // [1024]: thresholds below the cell
 };
 
+// The tests that a group of sliced trees has of one plane: code > bound goes right. The group's
+// bits are [test, block], a word a block.
+struct TestedPlane {
+  std::uint32_t plane;
+  std::uint32_t first_test;  // Of the group: a multiple of 8.
+  std::uint32_t num_tests;   // At most 255, bounds ascending.
+  std::uint32_t bounds;      // Place in Layout's; padded with 255 to a multiple of 8.
+};
+
+struct TestGroup {
+  std::uint32_t begin;  // Slots.
+  std::uint32_t end;
+  std::uint32_t first_plane;
+  std::uint32_t end_plane;
+  std::uint32_t num_tests;  // Padded.
+};
+
 // The trees that are evaluated in blocks ("slots") and what they are made of.
 //
-// A block's codes are [plane, 64]. A slot's program is a sequence of units, each a subtree of one
-// to three levels whose every node is compared for all rows of the block:
+// A block's codes are [plane, 64]. The first slots are sliced: a slot's nodes, depth first (itself,
+// left, right) and all 2^depth - 1 of them, name tests of its group; a row's id is its way from the
+// root, a bit a level, right being 1.
+//
+// The others are trees that are too deep for that. Such a slot's program is a sequence of units,
+// each a subtree of one to three levels whose every node is compared for all rows of the block:
 //   word 0      kind | place of the result << 8 | first id << 16
 //   then        2^height - 1 nodes in heap order: code bound (in all four bytes), plane * 64;
 //               code > bound goes right
@@ -61,13 +85,21 @@ struct Layout {
   const float* thresholds;  // Of each column, then kMaxRounds NaNs.
   const std::uint8_t* tables;
   const std::uint8_t* fine;
-  const std::uint32_t* program;
+  const TestGroup* groups;
+  const TestedPlane* tested_planes;
+  const std::uint8_t* ranks;  // [tested plane, 256]: the number of bounds below a code
+  const std::uint8_t* bounds;
+  const std::uint16_t* sliced_nodes;
+  const std::uint32_t* sliced_at;        // [sliced slot]
+  const std::uint8_t* depths;            // [sliced slot]
+  const std::uint32_t* program;          // From here on by slot, sliced ones without program.
   const std::uint32_t* program_at;       // [slot]
   const std::uint32_t* num_units;        // [slot]
   const std::uint32_t* num_ids;          // [slot]: 64, 128 or 256
   const std::uint8_t* weight_bytes;      // Of each slot: [byte of the weight, id]
   const std::uint32_t* weight_bytes_at;  // [slot]
   const std::int64_t* weights;           // [slot, 256]; not negative, below 2^(8 * num_bytes)
+  std::uint32_t num_groups;
   std::uint32_t num_columns;
   std::uint32_t num_features;
   std::uint32_t num_bytes;
@@ -92,9 +124,22 @@ struct RowLayout {
   const std::uint8_t* heap_bounds;    // [tree, 64]; 255 in a leaf and below: code > 255 never is.
 };
 
-// How one instruction set does the three steps of a block, and the two of a row.
+// The two steps of sliced trees, for one block or kSpan.
+struct Slicer {
+  // The codes of block b are at codes + b * block_bytes; `bits` is filled, [test, block]. The order
+  // of a word's bits is the kernel's own.
+  void (*test)(const Layout& layout, const TestGroup& group, const std::uint8_t* codes,
+               std::size_t block_bytes, std::uint64_t* bits);
+  // Fills [slot - begin, 64] at ids + b * kGroup * 64 for each block b. At most kGroup slots.
+  void (*slice)(const Layout& layout, std::uint32_t begin, std::uint32_t end,
+                const std::uint64_t* bits, std::uint8_t* ids);
+};
+
+// How one instruction set does the steps of a block, and the two of a row.
 struct Kernel {
   Isa isa;
+  Slicer one;
+  Slicer span;
   // `rows` is [row, feature], at least one; their codes are [block, plane, 64], blocks being
   // `block_bytes` apart. The codes of rows that the last block lacks mean nothing.
   void (*quantise)(const Layout& layout, const float* rows, std::size_t num_rows,

@@ -10,16 +10,6 @@ constexpr std::uint32_t kLowerLevels = 4;
 constexpr std::uint32_t kWords = 16;  // A cache line.
 constexpr std::uint32_t kAlwaysLeft = 255u << 16;
 
-std::uint32_t DepthOf(const std::vector<TestedNode>& tree) {
-  std::vector<std::uint32_t> depths(tree.size(), 0);
-  std::uint32_t deepest = 0;
-  for (std::size_t i = 0; i < tree.size(); ++i) {
-    deepest = std::max(deepest, depths[i]);
-    if (!tree[i].is_leaf) depths[tree[i].left] = depths[tree[i].left + 1] = depths[i] + 1;
-  }
-  return deepest;
-}
-
 }  // namespace
 
 LineWalk::LineWalk(const std::vector<std::vector<TestedNode>>& trees, const LeafWeights& weights,

@@ -52,6 +52,12 @@ namespace {
   return static_cast<std::uint8_t>(low);
 }
 
+// From the thresholds that are known to be <= x to all of them. Past the last stands NaN.
+[[maybe_unused]] inline std::uint8_t Counted(const float* thresholds, std::uint8_t known, float x) {
+  while (x >= thresholds[known]) ++known;
+  return known;
+}
+
 [[maybe_unused]] inline std::uint8_t Code(const Layout& layout, const Column& column, float x) {
   if (column.fine_rounds > kMaxRounds) return ExactCode(layout, column, x);
   const float* thresholds = layout.thresholds + column.thresholds;

@@ -13,6 +13,7 @@ struct Scratch {
   AlignedVector<std::uint64_t> masks;
   AlignedVector<std::uint8_t> ends;
   AlignedVector<std::uint8_t> codes;
+  AlignedVector<std::uint64_t> bits;
   AlignedVector<std::uint8_t> ids;
   AlignedVector<std::int64_t> sums;
 };

@@ -106,6 +106,16 @@ class Compiler {
 
 }  // namespace
 
+std::uint32_t DepthOf(const std::vector<TestedNode>& tree) {
+  std::vector<std::uint32_t> depths(tree.size(), 0);
+  std::uint32_t deepest = 0;
+  for (std::size_t i = 0; i < tree.size(); ++i) {
+    deepest = std::max(deepest, depths[i]);
+    if (!tree[i].is_leaf) depths[tree[i].left] = depths[tree[i].left + 1] = depths[i] + 1;
+  }
+  return deepest;
+}
+
 bool CompileUnits(const std::vector<TestedNode>& tree, UnitProgram* program) {
   return Compiler(tree, program).Compile();
 }

@@ -16,6 +16,9 @@ struct TestedNode {
   CodeTest test;
 };
 
+// Levels of tests. Children stand after their parents.
+std::uint32_t DepthOf(const std::vector<TestedNode>& tree);
+
 struct UnitProgram {
   std::vector<std::uint32_t> words;
   std::uint32_t num_units = 0;

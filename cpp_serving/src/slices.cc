@@ -1,0 +1,106 @@
+#include "slices.h"
+
+#include <algorithm>
+
+namespace cpp_serving {
+namespace {
+
+// A group's bits, 64 bytes a test for eight blocks, stay within about half of a second-level cache
+// of 1 MiB (a Zen 4's; 2 MiB on newer Intel servers).
+constexpr std::size_t kMaxTests = 8192;
+constexpr std::uint32_t kChunk = 8;  // Tests of a plane that are looked up together.
+
+// Depth first: a node, its left subtree, its right one. Where the tree ends early, whatever is
+// tested leads to the same leaf.
+struct Spreader {
+  const std::vector<TestedNode>& tree;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>>* tests;
+  std::vector<std::uint32_t>* leaves;
+
+  void Spread(std::uint32_t at, std::uint32_t levels) const {
+    const TestedNode& node = tree[at];
+    if (levels == 0) {
+      leaves->push_back(node.left);
+      return;
+    }
+    // An ended path repeats the group's first test: the cheapest to have at hand.
+    constexpr std::uint32_t kAny = 0xFFFFFFFFu;
+    tests->push_back(node.is_leaf ? std::make_pair(kAny, kAny)
+                                  : std::make_pair(node.test.plane, node.test.bound));
+    Spread(node.is_leaf ? at : node.left, levels - 1);
+    Spread(node.is_leaf ? at : node.left + 1, levels - 1);
+  }
+};
+
+}  // namespace
+
+bool Slices::Add(const std::vector<TestedNode>& tree, std::vector<std::uint32_t>* leaf_of_id) {
+  const std::uint32_t depth = DepthOf(tree);
+  if (depth > kMaxSliceDepth) return false;
+  // Each plane's tests are padded to whole chunks.
+  const std::size_t fresh = std::size_t{1} << depth;
+  if (open_tests_.size() + fresh > kMaxTests) CloseGroup();
+  const std::size_t first = open_nodes_.size();
+  leaf_of_id->clear();
+  Spreader{tree, &open_nodes_, leaf_of_id}.Spread(0, depth);
+  for (std::size_t i = first; i < open_nodes_.size(); ++i) {
+    if (open_nodes_[i].second != 0xFFFFFFFFu) open_tests_.emplace(open_nodes_[i], 0);
+  }
+  depths_.push_back(static_cast<std::uint8_t>(depth));
+  nodes_at_.push_back(static_cast<std::uint32_t>(nodes_.size() + first));
+  return true;
+}
+
+void Slices::CloseGroup() {
+  TestGroup group{};
+  group.begin = first_open_slot_;
+  group.end = num_slots();
+  group.first_plane = static_cast<std::uint32_t>(planes_.size());
+  const auto first_bound = static_cast<std::uint32_t>(bounds_.size());
+  for (auto test = open_tests_.begin(); test != open_tests_.end();) {
+    TestedPlane plane{};
+    plane.plane = test->first.first;
+    plane.first_test = static_cast<std::uint32_t>(bounds_.size()) - first_bound;
+    plane.bounds = static_cast<std::uint32_t>(bounds_.size());
+    for (; test != open_tests_.end() && test->first.first == plane.plane; ++test) {
+      test->second = static_cast<std::uint16_t>(plane.first_test + plane.num_tests++);
+      bounds_.push_back(static_cast<std::uint8_t>(test->first.second));
+    }
+    // A code's rank is the number of bounds below it.
+    std::uint32_t rank = 0;
+    for (std::uint32_t code = 0; code < kCells; ++code) {
+      while (rank < plane.num_tests && bounds_[plane.bounds + rank] < code) ++rank;
+      ranks_.push_back(static_cast<std::uint8_t>(rank));
+    }
+    while (bounds_.size() % kChunk != 0) bounds_.push_back(255);  // No code is above it.
+    planes_.push_back(plane);
+  }
+  group.end_plane = static_cast<std::uint32_t>(planes_.size());
+  group.num_tests = static_cast<std::uint32_t>(bounds_.size()) - first_bound;
+  for (const Test& test : open_nodes_) {
+    const auto found = open_tests_.find(test);
+    nodes_.push_back(found == open_tests_.end() ? std::uint16_t{0} : found->second);
+  }
+  most_tests_ = std::max(most_tests_, group.num_tests);
+  groups_.push_back(group);
+  open_tests_.clear();
+  open_nodes_.clear();
+  first_open_slot_ = group.end;
+}
+
+void Slices::Finish() {
+  if (first_open_slot_ < num_slots()) CloseGroup();
+}
+
+void Slices::ShowIn(Layout* layout) const {
+  layout->groups = groups_.data();
+  layout->num_groups = static_cast<std::uint32_t>(groups_.size());
+  layout->tested_planes = planes_.data();
+  layout->ranks = ranks_.data();
+  layout->bounds = bounds_.data();
+  layout->sliced_nodes = nodes_.data();
+  layout->sliced_at = nodes_at_.data();
+  layout->depths = depths_.data();
+}
+
+}  // namespace cpp_serving
