@@ -2,7 +2,8 @@
 
 Every opener returns a call from float32 [row, feature] to [row] probabilities. `value` engines
 compute the model's value themselves; `leaf` engines find the leaves, and a regression on them, as a
-separate step, gives the value: what the serving stack that we replace does.
+separate step, gives the value: what the serving stack that we replace does. `other` engines score
+models of their own of the same size (other_models.py): what one would get by training those.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from shapes import base_margin, leaf_values
+from shapes import Shape, base_margin, leaf_values, trained
 
 Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
+Kind = Literal["ours", "value", "leaf", "other"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,8 @@ class Engine:
     """A way to score."""
 
     name: str
-    kind: Literal["ours", "value", "leaf"]
+    kind: Kind
+    version: str
     predict: Predict
 
 
@@ -37,49 +41,64 @@ class Absent:
     why: str
 
 
-def engines(folder: Path) -> Iterator[Engine | Absent]:
+def engines(shape: Shape, *, threads: int) -> Iterator[Engine | Absent]:
     """Ours first, then every peer, or why it is not there."""
+    from other_models import catboost_value, lightgbm_value, lleaves_value
+
+    folder = trained(shape)
     model = json.loads((folder / "booster.json").read_bytes())
-    yield from _ours(folder)
-    openers: tuple[tuple[str, Literal["value", "leaf"], Callable[..., Predict]], ...] = (
-        ("XGBoost inplace_predict", "value", _xgboost_value),
-        ("daal4py", "value", _daal4py),
-        ("ONNX Runtime", "value", _onnxruntime),
-        ("tl2cgen", "value", _tl2cgen),
-        ("XGBoost pred_leaf + numpy LR", "leaf", _xgboost_leaves),
-        ("treelite gtil leaves + numpy LR", "leaf", _treelite_leaves),
-    )
-    for name, kind, opener in openers:
+    yield from _ours(folder, threads)
+    openers: tuple[tuple[str, Kind, str, Callable[[], Predict]], ...] = (
+        ("daal4py", "value", "daal4py", lambda: _daal4py(folder, threads)),
+        ("XGBoost inplace_predict", "value", "xgboost-cpu", lambda: _value(folder, threads)),
+        ("ONNX Runtime", "value", "onnxruntime", lambda: _onnxruntime(model, threads)),
+        ("tl2cgen", "value", "tl2cgen", lambda: _tl2cgen(folder, threads)),
+        ("XGBoost leaves + numpy LR", "leaf", "xgboost-cpu", lambda: _leaves(folder, model, threads)),
+        (
+            "XGBoost leaves + TensorFlow LR", "leaf", "tensorflow-cpu",
+            lambda: _tensorflow(folder, model, threads),
+        ),
+        ("treelite leaves + numpy LR", "leaf", "treelite", lambda: _treelite(folder, model, threads)),
+        ("LightGBM", "other", "lightgbm", lambda: lightgbm_value(shape, threads)),
+        ("lleaves (LightGBM)", "other", "lleaves", lambda: lleaves_value(shape, threads)),
+        ("CatBoost", "other", "catboost", lambda: catboost_value(shape, threads)),
+    )  # fmt: skip
+    for name, kind, package, opener in openers:
         try:
-            yield Engine(name=name, kind=kind, predict=opener(folder, model))
+            predict = opener()
         except (ImportError, NotImplementedError) as error:
             yield Absent(name=name, why=str(error).splitlines()[0])
-    for name in ("pred_leaf + TensorFlow LR", "LightGBM and lleaves", "CatBoost"):
-        yield Absent(name=name, why="not written yet")
+        else:
+            yield Engine(name=name, kind=kind, version=version(package), predict=predict)
 
 
-def _ours(folder: Path) -> Iterator[Engine]:
+def _ours(folder: Path, threads: int) -> Iterator[Engine]:
     from cpp_serving._core import Scorer
 
     for kernel in reversed(Scorer.kernels()):
-        scorer = Scorer(folder / "scorer.bin", kernel=kernel)
-        yield Engine(name=f"ours, {kernel}", kind="ours", predict=scorer.score)
+        scorer = Scorer(folder / "scorer.bin", kernel=kernel, threads=threads)
+        yield Engine(
+            name=f"ours, {kernel}",
+            kind="ours",
+            version=version("parity-replay"),
+            predict=scorer.score,
+        )
 
 
 def _probability(margin: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 / (1.0 + np.exp(-margin))
 
 
-def _booster(folder: Path) -> Any:
+def _booster(folder: Path, threads: int) -> Any:
     import xgboost
 
     booster = xgboost.Booster(model_file=folder / "booster.json")
-    booster.set_param({"nthread": 1})
+    booster.set_param({"nthread": threads})
     return booster
 
 
-def _xgboost_value(folder: Path, _model: Any) -> Predict:
-    booster = _booster(folder)
+def _value(folder: Path, threads: int) -> Predict:
+    booster = _booster(folder, threads)
     return lambda rows: booster.inplace_predict(rows, validate_features=False)
 
 
@@ -96,23 +115,47 @@ def _by_node_id(model: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     return starts, np.concatenate(weights)
 
 
-def _xgboost_leaves(folder: Path, model: Any) -> Predict:
+def _columns(folder: Path, threads: int, starts: NDArray[np.int64]) -> Predict:
+    """[row, tree]: the regression's column of each leaf that XGBoost finds."""
     import xgboost
 
-    booster = _booster(folder)
-    starts, weights = _by_node_id(model)
-    bias = base_margin(model)
+    booster = _booster(folder, threads)
 
-    def predict(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        matrix = xgboost.DMatrix(rows, nthread=1)
+    def columns(rows: NDArray[np.float32]) -> NDArray[np.int64]:
+        matrix = xgboost.DMatrix(rows, nthread=threads)
         leaves = booster.predict(matrix, pred_leaf=True, validate_features=False)
-        columns = leaves.astype(np.int64) + starts
-        return _probability(weights[columns].sum(axis=1, dtype=np.float64) + bias)
+        found: NDArray[np.int64] = leaves.astype(np.int64) + starts
+        return found
 
-    return predict
+    return columns
 
 
-def _treelite_leaves(folder: Path, model: Any) -> Predict:
+def _leaves(folder: Path, model: Any, threads: int) -> Predict:
+    starts, weights = _by_node_id(model)
+    columns = _columns(folder, threads, starts)
+    bias = base_margin(model)
+    return lambda rows: _probability(weights[columns(rows)].sum(axis=1, dtype=np.float64) + bias)
+
+
+def _tensorflow(folder: Path, model: Any, threads: int) -> Predict:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    starts, weights = _by_node_id(model)
+    columns = _columns(folder, threads, starts)
+    held = tf.constant(weights)
+    bias = tf.constant(np.float32(base_margin(model)))
+    wanted = tf.TensorSpec([None, len(starts)], tf.int64)
+
+    @tf.function(input_signature=[wanted])  # type: ignore[untyped-decorator]
+    def regression(at: Any) -> Any:
+        return tf.sigmoid(tf.reduce_sum(tf.gather(held, at), axis=1) + bias)
+
+    return lambda rows: regression(columns(rows)).numpy()
+
+
+def _treelite(folder: Path, model: Any, threads: int) -> Predict:
     import treelite
     from treelite import gtil
 
@@ -121,7 +164,7 @@ def _treelite_leaves(folder: Path, model: Any) -> Predict:
     bias = base_margin(model)
 
     def predict(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        leaves = gtil.predict_leaf(loaded, rows, nthread=1)
+        leaves = gtil.predict_leaf(loaded, rows, nthread=threads)
         return _probability(
             weights[leaves.astype(np.int64) + starts].sum(axis=1, dtype=np.float64) + bias
         )
@@ -129,31 +172,33 @@ def _treelite_leaves(folder: Path, model: Any) -> Predict:
     return predict
 
 
-def _daal4py(folder: Path, _model: Any) -> Predict:
+def _daal4py(folder: Path, threads: int) -> Predict:
     import daal4py
 
-    daal4py.daalinit(nthreads=1)
-    converted = daal4py.mb.convert_model(_booster(folder))
+    daal4py.daalinit(nthreads=threads)
+    converted = daal4py.mb.convert_model(_booster(folder, threads))
     return lambda rows: converted.predict_proba(rows)[:, 1]
 
 
-def _tl2cgen(folder: Path, model: Any) -> Predict:
+def _tl2cgen(folder: Path, threads: int) -> Predict:
     import tl2cgen
     import treelite
 
-    if len(model["learner"]["gradient_booster"]["model"]["trees"]) > 300:
-        raise NotImplementedError("its C code of this model takes tens of minutes to compile")
     library = folder / "tl2cgen.so"
     if not library.exists():
+        if folder.name.startswith("b"):
+            raise NotImplementedError(
+                "its C code of this model was not compiled: over half an hour"
+            )
         loaded = treelite.frontend.load_xgboost_model(str(folder / "booster.json"))
         tl2cgen.export_lib(
             loaded, toolchain="gcc", libpath=str(library), params={"parallel_comp": 4}
         )
-    predictor = tl2cgen.Predictor(str(library), nthread=1)
+    predictor = tl2cgen.Predictor(str(library), nthread=threads)
     return lambda rows: predictor.predict(tl2cgen.DMatrix(rows)).reshape(-1)
 
 
-def _onnxruntime(_folder: Path, model: Any) -> Predict:
+def _onnxruntime(model: Any, threads: int) -> Predict:
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper
@@ -201,7 +246,7 @@ def _onnxruntime(_folder: Path, model: Any) -> Predict:
     )
     onnx.checker.check_model(built)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(
         built.SerializeToString(), options, providers=["CPUExecutionProvider"]

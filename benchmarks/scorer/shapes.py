@@ -60,11 +60,6 @@ def _booster(shape: Shape, *, threads: int) -> bytes:
     import xgboost
 
     values = rows_of(shape, shape.train_rows, seed=1)
-    rng = np.random.default_rng(2)
-    scale = np.nanstd(values, axis=0)
-    score = np.nan_to_num(values / scale) @ rng.normal(size=shape.num_features)
-    score += 2 * np.sin(3 * np.nan_to_num(values[:, 0])) * np.nan_to_num(values[:, 3])
-    label = (score > rng.logistic(np.median(score), np.std(score) / 3)).astype(np.float32)
     model = xgboost.train(
         {
             "objective": "binary:logistic",
@@ -78,10 +73,24 @@ def _booster(shape: Shape, *, threads: int) -> bytes:
             "seed": 3,
             "nthread": threads,
         },
-        xgboost.DMatrix(values, label=label, nthread=threads, feature_names=_names(shape)),
+        xgboost.DMatrix(
+            values, label=label_of(shape, values), nthread=threads, feature_names=_names(shape)
+        ),
         num_boost_round=shape.num_trees,
     )
     return bytes(model.save_raw("json"))
+
+
+def label_of(shape: Shape, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """0 or 1 a row: a noisy linear score with one interaction."""
+    rng = np.random.default_rng(2)
+    scale = np.nanstd(values, axis=0)
+    score = np.nan_to_num(values / scale) @ rng.normal(size=shape.num_features)
+    score += 2 * np.sin(3 * np.nan_to_num(values[:, 0])) * np.nan_to_num(values[:, 3])
+    drawn: NDArray[np.float32] = (score > rng.logistic(np.median(score), np.std(score) / 3)).astype(
+        np.float32
+    )
+    return drawn
 
 
 def _names(shape: Shape) -> list[str]:

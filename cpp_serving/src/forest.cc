@@ -25,6 +25,10 @@ namespace {
 // Codes of the rows in work stay below this: about half of a second-level cache.
 constexpr std::size_t kCodeBytes = 512 * 1024;
 constexpr std::size_t kMaxBlocks = 16;
+// A group's bits, 8 bytes a test and block, stay within about half of one too, and a test's place
+// within 16 bits with each plane's tests padded to a multiple of 8.
+constexpr std::size_t kSpanTests = 8192;
+constexpr std::size_t kOneTests = 40000;
 // A span of eight blocks costs as much as so many one by one.
 constexpr std::size_t kSpanFrom = 4;
 
@@ -55,6 +59,7 @@ struct Forest::Compiled {
                 faults.tree_limit == 0 ? table.num_trees() : faults.tree_limit),
         num_trees(table.num_trees()),
         num_features(table.num_features),
+        slots(kernel.span.test != nullptr ? kSpanTests : kOneTests),
         quantiser(Thresholds(table, faults)) {
     std::vector<std::vector<TestedNode>> trees;
     for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
@@ -120,17 +125,15 @@ struct Forest::Compiled {
   // Rows from which a block is cheaper than as many walks, by the processor cycles of each part as
   // measured on a Zen 4 (docs/scorer.md).
   std::size_t CheaperFrom() const {
-    const bool wide = kernel.isa != Isa::kAvx2;
     const bool tables = kernel.isa == Isa::kAvx512Vbmi;
     const auto count = static_cast<double>(slots.size());
-    const double block = static_cast<double>(slots.num_unit_nodes()) * (wide ? 1.6 : 3.0) +
-                         static_cast<double>(slots.slices().num_tests()) * 0.6 +
-                         static_cast<double>(slots.slices().num_nodes()) * 0.8 +
-                         count * (tables ? 30.0 : 120.0) +
-                         static_cast<double>(layout.num_columns) * (tables ? 50.0 : 150.0);
-    const double steps = static_cast<double>(num_steps) * (lines ? 2.5 : 3.5);
-    const double row = (of_row.num_trees > 0 ? count * 5.0 : steps) +
-                       static_cast<double>(layout.num_columns) * 8.0 + 2.0 * count;
+    const auto columns = static_cast<double>(layout.num_columns);
+    const double block = static_cast<double>(slots.num_unit_nodes()) * (tables ? 1.6 : 3.0) +
+                         static_cast<double>(slots.slices().num_tests()) * (tables ? 1.0 : 5.0) +
+                         static_cast<double>(slots.slices().num_nodes()) * (tables ? 2.5 : 6.0) +
+                         count * (tables ? 60.0 : 300.0) + columns * (tables ? 100.0 : 600.0);
+    const double steps = static_cast<double>(num_steps) * (lines ? 4.0 : 5.0);
+    const double row = (of_row.num_trees > 0 ? count * 7.0 : steps) + columns * 12.0 + 2.0 * count;
     return static_cast<std::size_t>(std::min(std::max(2.0, std::ceil(block / row)), 65.0));
   }
 
@@ -249,11 +252,11 @@ struct Forest::Compiled {
   LeafWeights weights;
   std::uint32_t num_trees;
   std::uint32_t num_features;
+  Slots slots;
   Quantiser quantiser;
   Walk walk;                      // All trees, unless a faster way is there for them.
   std::optional<LineWalk> lines;  // Where all are shallow, and find_ends is not used.
   Walk large_trees;               // Those without a slot.
-  Slots slots;
   Heaps heaps;
   ColumnsSideBySide side_by_side;
   RowLayout of_row{};

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::uint32_t kLowerLevels = 4;
 constexpr std::uint32_t kWords = 16;  // A cache line.
+constexpr std::size_t kAhead = 4;     // Groups whose lower lines are fetched while others walk.
 constexpr std::uint32_t kAlwaysLeft = 255u << 16;
 
 }  // namespace
@@ -82,30 +83,44 @@ void LineWalk::ForEnds(const std::uint8_t* codes, Use use) const {
     const auto bound = static_cast<std::uint8_t>(word >> 16);
     return at + (at & (kWords - 1)) + (bound < code ? 1 : 0);
   };
-  for (std::size_t group = 0; group < upper_levels_.size(); ++group) {
-    const std::size_t first = group * kLanes;
-    const std::uint32_t* upper = upper_.data() + first;
-    const std::uint32_t* lower = lower_.data() + first;
-    // Named, not an array: each in a register of its own.
-    std::size_t a = upper[0] + 1, b = upper[1] + 1, c = upper[2] + 1, d = upper[3] + 1;
-    std::size_t e = upper[4] + 1, f = upper[5] + 1, g = upper[6] + 1, h = upper[7] + 1;
-    for (std::uint32_t left = upper_levels_[group]; left > 0; --left) {
-      a = step(a), b = step(b), c = step(c), d = step(d);
-      e = step(e), f = step(f), g = step(g), h = step(h);
+  std::size_t at[kAhead * kLanes];
+  const std::size_t groups = upper_levels_.size();
+  for (std::size_t begin = 0; begin < groups; begin += kAhead) {
+    const std::size_t end = std::min(begin + kAhead, groups);
+    for (std::size_t group = begin; group < end; ++group) {
+      const std::uint32_t* upper = upper_.data() + group * kLanes;
+      const std::uint32_t* lower = lower_.data() + group * kLanes;
+      // Named, not an array: each in a register of its own.
+      std::size_t a = upper[0] + 1, b = upper[1] + 1, c = upper[2] + 1, d = upper[3] + 1;
+      std::size_t e = upper[4] + 1, f = upper[5] + 1, g = upper[6] + 1, h = upper[7] + 1;
+      for (std::uint32_t left = upper_levels_[group]; left > 0; --left) {
+        a = step(a), b = step(b), c = step(c), d = step(d);
+        e = step(e), f = step(f), g = step(g), h = step(h);
+      }
+      const std::size_t ends = std::size_t{1} << upper_levels_[group];
+      const std::size_t places[kLanes] = {a, b, c, d, e, f, g, h};
+      for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        const std::size_t line = lower[lane] + (places[lane] - upper[lane] - ends) * kWords;
+        __builtin_prefetch(words + line);
+        __builtin_prefetch(weights_.data() + line);
+        at[(group - begin) * kLanes + lane] = line + 1;
+      }
     }
-    const std::size_t ends = std::size_t{1} << upper_levels_[group];
-    const auto descend = [&](std::size_t at, int lane) {
-      return lower[lane] + (at - upper[lane] - ends) * kWords + 1;
-    };
-    a = descend(a, 0), b = descend(b, 1), c = descend(c, 2), d = descend(d, 3);
-    e = descend(e, 4), f = descend(f, 5), g = descend(g, 6), h = descend(h, 7);
-    for (std::uint32_t left = kLowerLevels; left > 0; --left) {
-      a = step(a), b = step(b), c = step(c), d = step(d);
-      e = step(e), f = step(f), g = step(g), h = step(h);
+    for (std::size_t group = begin; group < end; ++group) {
+      const std::size_t* from = at + (group - begin) * kLanes;
+      std::size_t a = from[0], b = from[1], c = from[2], d = from[3];
+      std::size_t e = from[4], f = from[5], g = from[6], h = from[7];
+      for (std::uint32_t left = kLowerLevels; left > 0; --left) {
+        a = step(a), b = step(b), c = step(c), d = step(d);
+        e = step(e), f = step(f), g = step(g), h = step(h);
+      }
+      const std::size_t reached[kLanes] = {a, b, c, d, e, f, g, h};
+      const std::size_t first = group * kLanes;
+      const std::size_t lanes = std::min<std::size_t>(kLanes, num_trees_ - first);
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        use(order_[first + lane], reached[lane] - kWords);
+      }
     }
-    const std::size_t at[kLanes] = {a, b, c, d, e, f, g, h};
-    const std::size_t lanes = std::min<std::size_t>(kLanes, num_trees_ - first);
-    for (std::size_t lane = 0; lane < lanes; ++lane) use(order_[first + lane], at[lane] - kWords);
   }
 }
 

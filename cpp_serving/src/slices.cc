@@ -5,10 +5,11 @@
 namespace cpp_serving {
 namespace {
 
-// A group's bits, 64 bytes a test for eight blocks, stay within about half of a second-level cache
-// of 1 MiB (a Zen 4's; 2 MiB on newer Intel servers).
-constexpr std::size_t kMaxTests = 8192;
+constexpr std::uint32_t kMaxPlaces = 1u << 16;
 constexpr std::uint32_t kChunk = 8;  // Tests of a plane that are looked up together.
+
+// Where it does not matter what is tested: no plane has this bound. It becomes the group's first.
+constexpr std::pair<std::uint32_t, std::uint32_t> kAny{0, 0xFFFFFFFFu};
 
 // Depth first: a node, its left subtree, its right one. Where the tree ends early, whatever is
 // tested leads to the same leaf.
@@ -23,10 +24,7 @@ struct Spreader {
       leaves->push_back(node.left);
       return;
     }
-    // An ended path repeats the group's first test: the cheapest to have at hand.
-    constexpr std::uint32_t kAny = 0xFFFFFFFFu;
-    tests->push_back(node.is_leaf ? std::make_pair(kAny, kAny)
-                                  : std::make_pair(node.test.plane, node.test.bound));
+    tests->push_back(node.is_leaf ? kAny : std::make_pair(node.test.plane, node.test.bound));
     Spread(node.is_leaf ? at : node.left, levels - 1);
     Spread(node.is_leaf ? at : node.left + 1, levels - 1);
   }
@@ -37,14 +35,16 @@ struct Spreader {
 bool Slices::Add(const std::vector<TestedNode>& tree, std::vector<std::uint32_t>* leaf_of_id) {
   const std::uint32_t depth = DepthOf(tree);
   if (depth > kMaxSliceDepth) return false;
-  // Each plane's tests are padded to whole chunks.
-  const std::size_t fresh = std::size_t{1} << depth;
-  if (open_tests_.size() + fresh > kMaxTests) CloseGroup();
+  const std::uint32_t most = 1u << depth;
+  if (open_tests_.size() + most > max_tests_ || open_places_ + most * kChunk > kMaxPlaces) {
+    CloseGroup();
+  }
   const std::size_t first = open_nodes_.size();
   leaf_of_id->clear();
   Spreader{tree, &open_nodes_, leaf_of_id}.Spread(0, depth);
   for (std::size_t i = first; i < open_nodes_.size(); ++i) {
-    if (open_nodes_[i].second != 0xFFFFFFFFu) open_tests_.emplace(open_nodes_[i], 0);
+    if (open_nodes_[i] == kAny || !open_tests_.emplace(open_nodes_[i], 0).second) continue;
+    if (open_planes_[open_nodes_[i].first]++ % kChunk == 0) open_places_ += kChunk;
   }
   depths_.push_back(static_cast<std::uint8_t>(depth));
   nodes_at_.push_back(static_cast<std::uint32_t>(nodes_.size() + first));
@@ -84,6 +84,8 @@ void Slices::CloseGroup() {
   most_tests_ = std::max(most_tests_, group.num_tests);
   groups_.push_back(group);
   open_tests_.clear();
+  open_planes_.clear();
+  open_places_ = 0;
   open_nodes_.clear();
   first_open_slot_ = group.end;
 }

@@ -17,6 +17,9 @@ namespace cpp_serving {
 // Trees of at most kMaxSliceDepth levels, in slots from 0 on (kernels.h, Layout).
 class Slices {
  public:
+  // A group has at most so many distinct tests, and places that 16 bits can name.
+  explicit Slices(std::size_t max_tests) : max_tests_(max_tests) {}
+
   // Takes the next slot. `leaf_of_id` is filled, [2^depth]. False where the tree is too deep.
   bool Add(const std::vector<TestedNode>& tree, std::vector<std::uint32_t>* leaf_of_id);
   // After the last tree.
@@ -33,7 +36,10 @@ class Slices {
   using Test = std::pair<std::uint32_t, std::uint32_t>;  // plane, bound
   void CloseGroup();
 
+  std::size_t max_tests_;
   std::map<Test, std::uint16_t> open_tests_;  // Of the open group, numbered when it is closed.
+  std::map<std::uint32_t, std::uint32_t> open_planes_;  // How many tests each has.
+  std::uint32_t open_places_ = 0;                       // Padded plane by plane.
   std::vector<Test> open_nodes_;
   std::uint32_t first_open_slot_ = 0;
   std::uint32_t most_tests_ = 0;

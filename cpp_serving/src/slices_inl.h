@@ -9,14 +9,27 @@
 
 #include "kernels.h"
 
+// A tree's whole nest of nodes becomes one function, except where that is too much to compile:
+// without optimisation, or with a sanitizer's checks at every access.
+#if defined(__has_feature)
+#define CPP_SERVING_HAS_FEATURE(x) __has_feature(x)
+#else
+#define CPP_SERVING_HAS_FEATURE(x) 0
+#endif
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    CPP_SERVING_HAS_FEATURE(address_sanitizer) || CPP_SERVING_HAS_FEATURE(thread_sanitizer)
+#define CPP_SERVING_NESTED inline
+#else
+#define CPP_SERVING_NESTED inline __attribute__((always_inline))
+#endif
+
 namespace cpp_serving {
 namespace {
 
 // The id's bits, highest first, of the subtree of `kDepth` levels whose nodes start at `nodes`.
 template <typename B, int kDepth>
-inline __attribute__((always_inline)) void IdBits(const std::uint16_t* nodes,
-                                                  const std::uint64_t* bits,
-                                                  typename B::Vector* id) {
+CPP_SERVING_NESTED void IdBits(const std::uint16_t* nodes, const std::uint64_t* bits,
+                               typename B::Vector* id) {
   if constexpr (kDepth > 0) {
     typename B::Vector left[kDepth];
     typename B::Vector right[kDepth];

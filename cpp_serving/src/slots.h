@@ -15,6 +15,9 @@ namespace cpp_serving {
 
 class Slots {
  public:
+  // Of tests a group of sliced trees (slices.h).
+  explicit Slots(std::size_t max_tests) : slices_(max_tests) {}
+
   // Both take the next slot, or are false where the tree does not suit. Sliced ones come first.
   bool AddSliced(std::uint32_t tree, const std::vector<TestedNode>& nodes,
                  const std::int64_t* weights);

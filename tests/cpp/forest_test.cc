@@ -145,6 +145,7 @@ int main() {
     }
     EveryKernelAgrees(With(values, 70, 8, 2, 0.0), ++seed);     // Several columns a feature.
     EveryKernelAgrees(With(values, 300, 4, 35, 0.05), ++seed);  // Several groups and tiles.
+    EveryKernelAgrees(With(values, 50, 8, 40, 0.0), ++seed);    // Several groups of tests.
     EveryKernelAgrees(With(values, 12, 14, 3, 0.25), ++seed);   // Ragged.
     EveryKernelAgrees(With(values, 3, 40, 4, 0.0), ++seed);     // Too large for ids of a byte.
   }
