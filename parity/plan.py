@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from parity.tolerance import KINDS, PlannedTolerance
+from parity.noise import sampled_from_json, sampled_json
+from parity.tolerance import KINDS, Planned, PlannedTolerance
 from replay.digests import digest_of_json
 from replay.errors import ConfigError
 
@@ -31,7 +32,7 @@ class Plan:
             encodings, trees) is compared as usual and outputs by metrics over outcomes.
         same_training: Both artifacts must carry the same training's id.
         renames: A challenger's checkpoint to the reference's name for it.
-        tolerances: Name or glob of reference checkpoints to a stated tolerance.
+        tolerances: Name or glob of reference checkpoints to a stated or measured tolerance.
         left_out: Name or glob of reference checkpoints to the reason why it is not compared.
         min_coverage: Share of the reference's checkpoints, those left out with a reason apart,
             that must be compared for parity. All of them unless the plan says otherwise: an
@@ -47,7 +48,7 @@ class Plan:
     outputs: Outputs = "bounded"
     same_training: bool = True
     renames: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    tolerances: Mapping[str, PlannedTolerance] = field(default_factory=lambda: MappingProxyType({}))
+    tolerances: Mapping[str, Planned] = field(default_factory=lambda: MappingProxyType({}))
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     min_coverage: float = 1.0
     top_k: int = 3
@@ -75,6 +76,8 @@ class Plan:
             "renames": dict(self.renames),
             "tolerances": {
                 glob: {"kind": stated.kind, "value": stated.value, "why": stated.why}
+                if isinstance(stated, PlannedTolerance)
+                else sampled_json(stated)
                 for glob, stated in self.tolerances.items()
             },
             "left_out": dict(self.left_out),
@@ -106,8 +109,11 @@ def plan_from_json(value: Mapping[str, Any]) -> Plan:
             where="the plan",
             fix="remove it, or correct its name",
         )
-    stated = {}
+    stated: dict[str, Planned] = {}
     for glob, entry in value.get("tolerances", {}).items():
+        if entry.get("kind") in {"channel_noise", "envelope"}:
+            stated[glob] = _sampled(glob, entry)
+            continue
         extra = set(entry) - {"kind", "value", "why"}
         if extra or not {"kind", "why"} <= set(entry):
             raise ConfigError(
@@ -117,6 +123,17 @@ def plan_from_json(value: Mapping[str, Any]) -> Plan:
             )
         stated[glob] = PlannedTolerance(**entry)
     return Plan(**{**value, "tolerances": stated})
+
+
+def _sampled(glob: str, entry: Mapping[str, Any]) -> Planned:
+    try:
+        return sampled_from_json(entry)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the tolerance of {glob!r} can not be used: {error}.",
+            where="the plan's tolerances",
+            fix="measure again: parity calibrate",
+        ) from error
 
 
 def _check(plan: Plan) -> None:
@@ -150,6 +167,8 @@ def _check(plan: Plan) -> None:
             "say why it may differ unseen",
         )
     for glob, stated in plan.tolerances.items():
+        if not isinstance(stated, PlannedTolerance):
+            continue
         _require(
             stated.kind in KINDS,
             f"the tolerance of {glob!r} is of kind {stated.kind!r} (known: {', '.join(KINDS)}).",

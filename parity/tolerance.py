@@ -10,11 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.noise import ChannelNoise, Envelope, Floats, Mask, Sampled
 from replay.checkpoint import Checkpoint
 from replay.errors import ConfigError
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Kind = Literal["exact", "ulps", "absolute"]
 KINDS: tuple[Kind, ...] = ("exact", "ulps", "absolute")
 
@@ -135,13 +134,17 @@ class PlannedTolerance:
         return Absolute(bound=self.value, why=self.why)
 
 
+Planned = PlannedTolerance | Sampled
+
+
 def tolerance_for(
-    reference: Checkpoint, challenger: Checkpoint, planned: Mapping[str, PlannedTolerance]
+    reference: Checkpoint, challenger: Checkpoint, planned: Mapping[str, Planned]
 ) -> Tolerance:
-    """The tolerance of an aligned pair, from the plan or from what both sides declare.
+    """The tolerance of an aligned pair's single values, from the plan or from both declarations.
 
     Discrete values are exact. A real one may move by the rounding bound of either side, so
-    the two one-sided bounds are added; a side that declares `exact` adds nothing.
+    the two one-sided bounds are added; a side that declares `exact` adds nothing. What the
+    plan allows a whole sample is `sampled_for`; here only its bound of one value counts.
 
     Args:
         reference: The reference's declaration; the plan speaks of its name.
@@ -156,10 +159,12 @@ def tolerance_for(
     stated = best_match(reference.name, planned)
     discrete = np.dtype(reference.dtype).kind != "f"
     if stated is not None:
-        chosen = planned[stated].tolerance()
+        chosen = _of_one_value(planned[stated])
+        if chosen is None and not discrete:
+            return _derived(reference, challenger)
         if discrete and not isinstance(chosen, Exact):
             raise ConfigError(
-                f"the plan allows {chosen.text()!r} at {reference.name!r}, which is discrete.",
+                f"the plan allows {planned[stated].why!r} at {reference.name!r}, which is discrete.",
                 where=f"the plan's tolerances, {stated!r}",
                 fix="compare it exactly, or leave it out with a reason",
             )
@@ -169,6 +174,27 @@ def tolerance_for(
     if reference.exact and challenger.exact:
         return Exact(why="both sides declare it exact")
     return _derived(reference, challenger)
+
+
+def sampled_for(reference: Checkpoint, planned: Mapping[str, Planned]) -> Sampled | None:
+    """What the plan allows a whole sample of a pair's values; None where it looks at each alone.
+
+    Raises:
+        ConfigError: The noise was measured for another number of channels.
+    """
+    stated = best_match(reference.name, planned)
+    entry = None if stated is None else planned[stated]
+    if not isinstance(entry, ChannelNoise | Envelope):
+        return None
+    channels = reference.shape[-1] if reference.shape else 1
+    if isinstance(entry, ChannelNoise) and len(entry.noise) != channels:
+        raise ConfigError(
+            f"{reference.name!r} has {channels} channels, its noise was measured for "
+            f"{len(entry.noise)}.",
+            where=f"the plan's tolerances, {stated!r}",
+            fix="measure again: parity calibrate --reference ... --challenger ...",
+        )
+    return entry
 
 
 def best_match(name: str, globs: Mapping[str, Any]) -> str | None:
@@ -195,6 +221,15 @@ def ulp(reference: NDArray[Any], challenger: NDArray[Any]) -> Floats:
     exponent = np.where(magnitude == 0.0, coarser.minexp, exponent - 1)
     units = np.ldexp(1.0, np.maximum(exponent, coarser.minexp) - coarser.nmant)
     return np.where(np.isfinite(magnitude), units, np.nan)
+
+
+def _of_one_value(entry: Planned) -> Tolerance | None:
+    """What a plan's entry allows a single value; None where the declarations say."""
+    if isinstance(entry, PlannedTolerance):
+        return entry.tolerance()
+    if isinstance(entry, Envelope):
+        return Absolute(bound=entry.most, why=entry.why)
+    return None if entry.total is None else Absolute(bound=entry.total, why=entry.why)
 
 
 def _beyond(reference: NDArray[Any], challenger: NDArray[Any], allowed: Floats | float) -> Mask:

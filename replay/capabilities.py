@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from replay.request import RequestBatch
 from replay.stack import Stack
-from replay.trace import Array, Trace
+from replay.trace import EMPTY, Array, Trace
 
 Where = Literal["value", "code", "configuration", "artifact"]
 
@@ -44,18 +44,34 @@ class Plants(Protocol):
 
 @runtime_checkable
 class Recomputes(Protocol):
-    """Computes one checkpoint in float64 from given parents, for a side that can only capture."""
+    """Computes in float64 what it otherwise computes in a narrower type.
+
+    It shows how far its own rounding goes, and lets it judge a side that can only be captured:
+    its step on the other side's inputs.
+    """
 
     def recompute(
-        self, batch: RequestBatch, checkpoint: str, parents: Mapping[str, Array]
-    ) -> NDArray[np.float64]: ...
+        self, batch: RequestBatch, capture: Collection[str], given: Mapping[str, Array]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Each captured real checkpoint, from what is given, and in float64 from there on."""
+        ...
 
 
 @runtime_checkable
 class Differentiates(Protocol):
-    """Gives the gradient of the logit with respect to captured checkpoints."""
+    """Gives the gradient of the logit with respect to what it computes on the way."""
 
-    def gradients(self, batch: RequestBatch, capture: Collection[str]) -> Mapping[str, Array]: ...
+    def gradients(
+        self, batch: RequestBatch, capture: Collection[str], weights: Array
+    ) -> Mapping[str, Array]:
+        """d sum(weights * logit) / d checkpoint, of those captured that a gradient reaches.
+
+        Args:
+            batch: The requests.
+            capture: Checkpoints to differentiate with respect to.
+            weights: float64 [candidate].
+        """
+        ...
 
 
 @runtime_checkable
@@ -109,8 +125,21 @@ class ExposesTrees(Protocol):
 
 @runtime_checkable
 class Varies(Protocol):
-    """Runs again under a change that must not matter (batch size, threads, padding)."""
+    """Runs again under a change that must not matter: threads, rows at a time, padding.
 
-    def variations(self) -> tuple[str, ...]: ...
+    What any stack can be asked for (another order, fewer requests at a time) needs no capability.
+    """
 
-    def vary(self, variation: str, batch: RequestBatch, capture: Collection[str]) -> Trace: ...
+    def variations(self) -> tuple[str, ...]:
+        """What can be changed, in words: "2 threads"."""
+        ...
+
+    def vary(
+        self,
+        variation: str,
+        batch: RequestBatch,
+        capture: Collection[str],
+        given: Mapping[str, Array] = EMPTY,
+    ) -> Trace:
+        """As `Stack.score`, with that one thing changed."""
+        ...

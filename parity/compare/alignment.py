@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from parity.noise import Sampled
 from parity.plan import Plan
-from parity.tolerance import Exact, Tolerance, best_match, tolerance_for
+from parity.tolerance import Exact, Tolerance, best_match, sampled_for, tolerance_for
 from replay.checkpoint import Checkpoint, CheckpointGraph, RowAxis, Stage
 from replay.errors import ConfigError
 from replay.trace import Array, BatchKeys, Trace
@@ -23,11 +24,18 @@ _STATISTICAL = "the plan compares outputs statistically: layers of two models do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two checkpoints that mean the same. Everything is called by the reference's name."""
+    """Two checkpoints that mean the same. Everything is called by the reference's name.
+
+    Attributes:
+        tolerance: Of each value alone, end to end.
+        sampled: Of a whole sample's values, where the plan has it: a step of its own on given
+            inputs is judged by this.
+    """
 
     reference: Checkpoint
     challenger: Checkpoint
     tolerance: Tolerance
+    sampled: Sampled | None = None
 
     @property
     def name(self) -> str:
@@ -145,7 +153,10 @@ def align(reference: CheckpointGraph, challenger: CheckpointGraph, plan: Plan) -
             continue
         if name not in left_out:
             tolerance = tolerance_for(ours, theirs, plan.tolerances)
-            pairs.append(Pair(reference=ours, challenger=theirs, tolerance=tolerance))
+            sampled = sampled_for(ours, plan.tolerances)
+            pairs.append(
+                Pair(reference=ours, challenger=theirs, tolerance=tolerance, sampled=sampled)
+            )
             if name in OUTPUTS:
                 outputs[name] = pairs[-1]
         elif statistical and excuse is None and name in OUTPUTS:

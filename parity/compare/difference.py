@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.compare.alignment import Pair
-from parity.tolerance import Floats, Mask
+from parity.noise import Sampled
+from parity.tolerance import Floats, Mask, Tolerance
 from replay.errors import StackError
 from replay.trace import Array
 
@@ -49,7 +50,12 @@ class Difference:
 
 
 def compare(
-    reference: Array, challenger: Array, pair: Pair, *, slack: Floats | None = None
+    reference: Array,
+    challenger: Array,
+    pair: Pair,
+    *,
+    slack: Floats | None = None,
+    sampled: Sampled | None = None,
 ) -> Difference:
     """Compare two arrays of a pair, row by row.
 
@@ -61,6 +67,7 @@ def compare(
         challenger: The same shape; the dtype may be wider or narrower.
         pair: Declares what NaN means, and the tolerance.
         slack: [row], allowed on top of the tolerance, for what is inherited by arithmetic.
+        sampled: Judges real values in place of the pair's tolerance, all rows together.
 
     Raises:
         StackError: The shapes differ.
@@ -77,7 +84,23 @@ def compare(
     suspects = _unequal_rows(ours, theirs)
     if ours.dtype.kind != "f":
         return _discrete(ours, theirs, suspects)
-    return _real(ours, theirs, suspects, pair, slack)
+    if sampled is not None and len(suspects):
+        suspects = np.arange(rows)
+    tolerance = pair.tolerance if sampled is None else sampled
+    return _real(ours, theirs, suspects, pair, tolerance=tolerance, slack=slack)
+
+
+def first_differing(ours: Array, theirs: Array, pair: Pair) -> int:
+    """Which of one row's values differs first; where none does alone, the one furthest apart.
+
+    Args:
+        ours: [inner], the reference's values in the row.
+        theirs: The challenger's.
+        pair: The pair.
+    """
+    found = compare(ours, theirs, pair)
+    shown = found.differs if found.differing else found.distance
+    return int(np.argmax(shown)) if len(shown) else 0
 
 
 def histogram(distance: Floats) -> dict[int, int]:
@@ -135,7 +158,13 @@ def _integer_distance(a: Array, b: Array) -> Floats:
 
 
 def _real(
-    ours: Array, theirs: Array, suspects: NDArray[np.int64], pair: Pair, slack: Floats | None
+    ours: Array,
+    theirs: Array,
+    suspects: NDArray[np.int64],
+    pair: Pair,
+    *,
+    tolerance: Tolerance | Sampled,
+    slack: Floats | None,
 ) -> Difference:
     missing_ours, bad_ours = _not_finite(ours, declared=pair.reference.missing == "nan")
     missing_theirs, bad_theirs = _not_finite(theirs, declared=pair.challenger.missing == "nan")
@@ -151,7 +180,7 @@ def _real(
         finite = np.isfinite(a) & np.isfinite(b)
         a, b = np.where(finite, a, 0), np.where(finite, b, 0)
         extra = 0.0 if slack is None else slack[places, np.newaxis]
-        beyond = finite & pair.tolerance.exceeded(a, b, extra)
+        beyond = finite & tolerance.exceeded(a, b, extra)
         differs[places] = (one_missing | unlike | beyond).any(axis=1)
         apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
         distance[places] = apart.max(axis=1, initial=0.0)

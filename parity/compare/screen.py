@@ -9,7 +9,7 @@ import numpy as np
 
 from parity.compare.alignment import Alignment, Pair
 from parity.compare.counts import CheckpointCounts, GapSums
-from parity.compare.difference import Difference, compare, histogram
+from parity.compare.difference import Difference, compare, first_differing, histogram
 from parity.compare.evidence import evidence
 from parity.compare.exact_sum import exact_sum
 from parity.compare.fidelity import served_counts
@@ -195,8 +195,7 @@ def _counts(
 def shown_values(ours: Array, theirs: Array, pair: Pair) -> tuple[Shown, Shown]:
     """One row of both sides as an example: of several inner values the first that differ."""
     a, b = np.ravel(ours), np.ravel(theirs)
-    inner = compare(a, b, pair).differs
-    place = int(np.argmax(inner)) if inner.any() else 0
+    place = first_differing(a, b, pair)
     return (
         shown(a[place], missing=pair.reference.missing == "nan"),
         shown(b[place], missing=pair.challenger.missing == "nan"),

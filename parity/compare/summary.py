@@ -69,9 +69,15 @@ def coverage_of(alignment: Alignment) -> Coverage:
     )
 
 
-def tolerance_text(pair: Pair) -> str:
-    """The tolerance as reports show it, with what the checkpoint inherits by arithmetic."""
-    text = pair.tolerance.text()
+def tolerance_text(pair: Pair, *, local: bool = False) -> str:
+    """The tolerance as reports show it, with what the checkpoint inherits by arithmetic.
+
+    Args:
+        pair: The pair.
+        local: Of its own step on a sample, where the plan allows that apart.
+    """
+    chosen = pair.sampled if local and pair.sampled is not None else pair.tolerance
+    text = chosen.text()
     if pair.name == "rank":
         return f"{text}; a move within the bounds of what ranks is a near tie"
     if pair.name == "ecpm_micros":

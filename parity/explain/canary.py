@@ -78,4 +78,4 @@ def _shows(kind: str, pair: Pair, probe: Probe) -> bool:
         probe.given_run, values={**probe.given_run.values, pair.challenger.name: changed}
     )
     ours, theirs = pair.values(probe.reference, altered)
-    return bool(compare(ours, theirs, pair).differing)
+    return bool(compare(ours, theirs, pair, sampled=pair.sampled).differing)

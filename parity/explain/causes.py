@@ -222,7 +222,7 @@ def _cause(fault: Fault, probe: Probe, result: ShardResult | None, own: Collecti
             max_difference=local.max_distance,
             rms_difference=float(np.sqrt(np.mean(local.distance**2))),
         ),
-        tolerance=tolerance_text(pair),
+        tolerance=tolerance_text(pair, local=True),
         rows_affected=None if screened is None else screened.differing,
         requests_affected=None if screened is None else screened.requests_differing,
         inherited=_inherited(fault, probe, own),

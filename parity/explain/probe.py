@@ -13,6 +13,7 @@ from parity.compare.alignment import Alignment, Pair, expanded
 from parity.compare.difference import Difference, compare
 from parity.compare.ranks import Ranked, bids_of, inherited_slack, moved_ranks, ranked_by
 from parity.compare.shard_rows import ShardRows, check_rows, rows_of_shard
+from parity.noise import Envelope
 from parity.tolerance import Floats, Mask
 from replay.request import RequestBatch
 from replay.stack import Stack
@@ -69,7 +70,11 @@ class Probe:
 
     def _difference(self, pair: Pair, challenger: Trace, run: Run) -> Difference:
         ours, theirs = pair.values(self.reference, challenger)
-        found = compare(ours, theirs, pair, slack=self._slack(pair, challenger, run))
+        # Rounding adds up on the way, so noise measured of one step judges a step alone; an
+        # envelope is of what arrives.
+        sampled = pair.sampled if run == "local" or isinstance(pair.sampled, Envelope) else None
+        slack = self._slack(pair, challenger, run)
+        found = compare(ours, theirs, pair, slack=slack, sampled=sampled)
         if pair.name != "rank" or pair.rows != "candidate":
             return found
         ranked = self._ranked(challenger, run)

@@ -188,7 +188,7 @@ def _judged(bundle: Bundle, alignment: Alignment, seen: Probe) -> Outcome:
         checkpoint=pair.name,
         reason=reason,
         values=values,
-        allowed=pair.tolerance.text(),
+        allowed=(pair.sampled or pair.tolerance).text(),
         also=also,
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.compare.alignment import Pair
-from parity.compare.difference import compare
+from parity.compare.difference import first_differing
 from parity.explain.probe import Probe
 
 Number = float | int | None
@@ -18,8 +18,7 @@ def first_place(pair: Pair, seen: Probe) -> tuple[int, int]:
     """The first row that differs, and the first of its inner values that does."""
     row = int(np.argmax(seen.local[pair.name].differs))
     ours, theirs = pair.values(seen.reference, seen.given_run)
-    inner = compare(np.ravel(ours[row]), np.ravel(theirs[row]), pair).differs
-    return row, int(np.argmax(inner)) if inner.any() else 0
+    return row, first_differing(np.ravel(ours[row]), np.ravel(theirs[row]), pair)
 
 
 def row_values(pair: Pair, found: Probe, row: int, inner: int) -> tuple[Number, Number]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from replay.adapters.edges import parents_of
 from replay.adapters.inputs import (
@@ -18,9 +19,11 @@ from replay.adapters.inputs import (
     inner_axes,
     specs_from_example,
 )
-from replay.adapters.outputs import Outputs, ecpm_from_pctr, pctr_from_logit, ranks
+from replay.adapters.model_run import ModelRun
+from replay.adapters.outputs import Outputs, sigmoid
 from replay.adapters.program import Program, few_rows
 from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding
+from replay.errors import StackError, ToolkitError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.trace import EMPTY, Array, BatchKeys, Trace, check_given, make_trace
@@ -28,6 +31,8 @@ from replay.trace import EMPTY, Array, BatchKeys, Trace, check_given, make_trace
 # Rows a run of the model: more of them leave the cache. The same cuts whatever is recorded, since
 # the last bits of a product may depend on how many rows it has.
 CHUNK = 512
+# What must not matter to a model: how many rows it sees at once, and on how many threads it runs.
+FEW_ROWS, TWO_THREADS = "64 rows at a time", "2 threads"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +125,7 @@ class ModelStack:
         after: Of each tensor, the checkpoints it is computed from.
         who: Its identity.
         observation: What recording does to the outputs.
+        chunk: Rows a run of the model.
     """
 
     name: str
@@ -130,6 +136,7 @@ class ModelStack:
     after: Mapping[str, tuple[str, ...]] = field(repr=False)
     who: StackIdentity
     observation: Observation
+    chunk: int = CHUNK
 
     @property
     def skipped(self) -> Mapping[str, str]:
@@ -186,7 +193,7 @@ class ModelStack:
         """
         wanted = {name: self.checkpoints[name] for name in capture}
         check_given(given, self.checkpoints, batch.keys, stack=self.name)
-        run = _Run(self, batch, capture=frozenset(wanted), given=given)
+        run = ModelRun(self, batch, capture=frozenset(wanted), given=given)
         return make_trace(
             stack=self.name,
             keys=batch.keys,
@@ -196,80 +203,67 @@ class ModelStack:
         )
 
 
-class _Run:
-    """One batch: everything computed at most once, from what is given where it is."""
+    def variations(self) -> tuple[str, ...]:
+        """As `replay.capabilities.Varies`."""
+        return FEW_ROWS, TWO_THREADS
 
-    def __init__(
+    def vary(
         self,
-        stack: ModelStack,
+        variation: str,
         batch: RequestBatch,
-        *,
-        capture: frozenset[str],
-        given: Mapping[str, Array],
-    ) -> None:
-        self.stack = stack
-        self.batch = batch
-        self.capture = capture
-        self.given = given
+        capture: Collection[str],
+        given: Mapping[str, Array] = EMPTY,
+    ) -> Trace:
+        """Score with that one thing changed.
 
-    def produced(self, name: str) -> Array:
-        """What the stack computes at a checkpoint."""
-        if name.startswith("features."):
-            return self.features[name]
-        if name == "logit":
-            return self._read(self.stack.outputs.logit)
-        if name == "pctr":
-            read = self.stack.outputs.pctr
-            return pctr_from_logit(self.used("logit")) if read is None else self._read(read)
-        if name == "ecpm_micros":
-            assert self.stack.outputs.money is not None, "declared only where there is money"
-            return ecpm_from_pctr(self.used("pctr"), self.batch, self.stack.outputs.money)
-        if name == "rank":
-            ranked_by = "pctr" if self.stack.outputs.money is None else "ecpm_micros"
-            return ranks(self.used(ranked_by), self.batch.keys)
-        return self.forward[name]
-
-    def used(self, name: str) -> Array:
-        """What the stack carries on with: what was given, else what it computed."""
-        return self.given[name] if name in self.given else self.produced(name)
-
-    @cached_property
-    def features(self) -> dict[str, Array]:
-        """What the user's function gives."""
-        return self.stack.features.produced(self.batch)
-
-    @cached_property
-    def forward(self) -> dict[str, Array]:
-        """One pass of the model over all rows, in chunks, over what was given."""
-        program, keys = self.stack.program, self.batch.keys
-        features = {name: self.used(name) for name in self.features}
-        inputs = self.stack.features.inputs(features, keys)
-        tensors = {tensor.name: tensor for tensor in program.tensors}
-        given = {name: array for name, array in self.given.items() if name in tensors}
-        read = {tensor.name for tensor in self.stack.outputs.tensors}
-        record = sorted((self.capture & tensors.keys()) | read)
-        rows = keys.num_rows(self.stack.features.rows)
-        chunks = [
-            program.run(
-                {name: array[start : start + CHUNK] for name, array in inputs.items()},
-                record=record,
-                given={name: array[start : start + CHUNK] for name, array in given.items()},
+        Raises:
+            StackError: As `score`; or a variation that it does not have.
+        """
+        if variation == FEW_ROWS:
+            varied = replace(self, chunk=CHUNK // 8)
+        elif variation == TWO_THREADS:
+            varied = replace(self, program=self.program.with_threads(2))
+        else:
+            raise StackError(
+                f"nothing is called {variation!r} (known: {', '.join(self.variations())}).",
+                where=f"stack {self.name!r}, vary",
+                fix="ask for one of variations()",
             )
-            for start in range(0, rows, CHUNK)
-        ]
-        if not chunks:
-            return {
-                name: np.empty((0, *tensors[name].shape), tensors[name].dtype) for name in record
-            }
-        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in record}
+        return varied.score(batch, capture=capture, given=given)
 
-    def _read(self, tensor: object) -> Array:
-        outputs = self.stack.outputs
-        source = outputs.logit if tensor is outputs.logit else outputs.pctr
-        assert source is not None, "declared only where it is read"
-        given = self.given.get(source.name)
-        values = self.forward[source.name] if given is None else given
-        return outputs.flat(values, self.batch.keys)
+    def recompute(
+        self, batch: RequestBatch, capture: Collection[str], given: Mapping[str, Array]
+    ) -> dict[str, NDArray[np.float64]]:
+        """As `replay.capabilities.Recomputes`; features are what the inputs function gives.
+
+        Raises:
+            StackError: A checkpoint without real values, or a model that can not run in float64.
+        """
+        for name in capture:
+            if np.dtype(self.checkpoints[name].dtype).kind != "f":
+                raise StackError(
+                    f"{name!r} is discrete: float64 has nothing to add.",
+                    where=f"stack {self.name!r}, recompute",
+                    fix="ask for real checkpoints",
+                )
+        run = ModelRun(self._wide, batch, capture=frozenset(capture), given=given)
+        try:
+            found = {name: run.produced(name) for name in capture}
+        except ToolkitError:
+            raise
+        except Exception as error:
+            raise StackError(
+                f"the model does not run in float64: {type(error).__name__}: {error}.",
+                where=f"stack {self.name!r}",
+                fix="take the precision from its arguments, in place of a fixed float32",
+            ) from error
+        if "pctr" in found and self.outputs.pctr is None:
+            found["pctr"] = sigmoid(run.used("logit"))
+        return {name: np.asarray(array, np.float64) for name, array in found.items()}
+
+    @cached_property
+    def _wide(self) -> ModelStack:
+        return replace(self, program=self.program.in_float64())
 
 
 def assembled(
@@ -281,11 +275,12 @@ def assembled(
     example: RequestBatch,
     who: StackIdentity,
     rounding: Mapping[str, Rounding],
+    kind: type[ModelStack] = ModelStack,
 ) -> ModelStack:
     """A stack from its parts: its edges and what recording does are seen on the example."""
     produced = features.produced(example)
     inputs = features.inputs(produced, example.keys)
-    return ModelStack(
+    return kind(
         name=name,
         program=program,
         features=features,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from math import prod
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]  # it comes without types
 from onnx import AttributeProto, ModelProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from replay.adapters import onnx_surgery as surgery
+from replay.adapters.onnx_double import NARROW, WIDE, in_float64
 from replay.adapters.onnx_names import module_outputs, names_of, scopes_of
 from replay.adapters.onnx_terms import terms_of
 from replay.adapters.program import Tensor, row_axis
@@ -38,6 +41,7 @@ class OnnxProgram:
 
     def __init__(self, model: ModelProto, inputs: Mapping[str, Array], *, threads: int = 1) -> None:
         self._threads = threads
+        self._is_wide = False
         self._bare = self._open(model, optimised=True)
         self._returned = [output.name for output in model.graph.output]
         self.inputs = tuple(entry.name for entry in self._bare.get_inputs())
@@ -90,6 +94,8 @@ class OnnxProgram:
                 )
                 for name, array in values.items()
             }
+        if self._is_wide:
+            feed = {n: a.astype(np.float64) if a.dtype.kind == "f" else a for n, a in feed.items()}
         names = list(record)
         found = session.run([self._tensor[name] for name in names], feed) if names else []
         return {
@@ -107,6 +113,26 @@ class OnnxProgram:
             for name, array in zip(self._returned, found, strict=True)
             if f"{surgery.RETURNED}{name}" in self._axis
         }
+
+    def with_threads(self, threads: int) -> OnnxProgram:
+        """The same graph on another number of ONNX Runtime's threads."""
+        twin = copy.copy(self)
+        twin._threads = threads
+        twin._sessions = OrderedDict()
+        return twin
+
+    def in_float64(self) -> OnnxProgram:
+        """The same graph in float64, run by ONNX's own reference evaluator in numpy.
+
+        Raises:
+            StackError: It holds what has no float64 form.
+        """
+        twin = copy.copy(self)
+        twin._model = in_float64(self._model)
+        twin._kinds = {n: WIDE if kind == NARROW else kind for n, kind in self._kinds.items()}
+        twin._sessions = OrderedDict()
+        twin._is_wide = True
+        return twin
 
     def weights(self) -> dict[str, Array]:
         """The initializers."""
@@ -221,6 +247,8 @@ class OnnxProgram:
         return self._sessions[key]
 
     def _open(self, model: ModelProto, *, optimised: bool = False) -> Any:
+        if self._is_wide:
+            return ReferenceEvaluator(model)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = self._threads
         options.log_severity_level = 4  # errors come as exceptions; stderr is the user's

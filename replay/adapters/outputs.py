@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from replay.adapters.inputs import Rows
 from replay.adapters.program import Tensor
@@ -80,16 +81,34 @@ class Outputs:
         """
         if self.rows == "candidate":
             return values.reshape(len(values))
-        counts = np.diff(keys.candidate_offsets)
-        columns = values.shape[1]
-        if counts.max(initial=0) > columns:
-            at = int(counts.argmax())
-            raise StackError(
-                f"a request has {counts[at]} candidates; the model scores {columns}.",
-                where=f"request {keys.request_ids[at].as_py()!r}",
-                fix="widen the model's candidates, or replay requests that fit",
-            )
-        return values[np.arange(columns) < counts[:, np.newaxis]]
+        return values[_used_columns(values.shape[1], keys)]
+
+    def spread(self, values: Array, keys: BatchKeys) -> Array:
+        """An output's tensor from [candidate] values, 0 in its padding: the inverse of `flat`."""
+        tensor = self.tensors[0]
+        if self.rows == "candidate":
+            return values.reshape(len(values), *tensor.shape)
+        spread = np.zeros((keys.num_requests, *tensor.shape), values.dtype)
+        spread[_used_columns(tensor.shape[0], keys)] = values
+        return spread
+
+
+def _used_columns(columns: int, keys: BatchKeys) -> NDArray[np.bool_]:
+    """[request, column]: where a candidate stands.
+
+    Raises:
+        StackError: A request has more candidates than the model has columns.
+    """
+    counts = np.diff(keys.candidate_offsets)
+    if counts.max(initial=0) > columns:
+        at = int(counts.argmax())
+        raise StackError(
+            f"a request has {counts[at]} candidates; the model scores {columns}.",
+            where=f"request {keys.request_ids[at].as_py()!r}",
+            fix="widen the model's candidates, or replay requests that fit",
+        )
+    used: NDArray[np.bool_] = np.arange(columns) < counts[:, np.newaxis]
+    return used
 
 
 def choose_outputs(
@@ -121,10 +140,15 @@ def choose_outputs(
 
 def pctr_from_logit(logit: Array) -> Array:
     """[candidate] float32: 1 / (1 + exp(-logit)) in float64, rounded once."""
+    return sigmoid(logit).astype(np.float32)
+
+
+def sigmoid(logit: Array) -> NDArray[np.float64]:
+    """[candidate]: 1 / (1 + exp(-logit))."""
     wide = logit.astype(np.float64)
     with np.errstate(over="ignore"):  # exp(1000) is infinite, and 1 / infinity is 0
         small = np.exp(-np.abs(wide))
-    return np.where(wide >= 0, 1.0 / (1.0 + small), small / (1.0 + small)).astype(np.float32)
+    return np.where(wide >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
 
 
 def ecpm_from_pctr(pctr: Array, batch: RequestBatch, money: str) -> Array:

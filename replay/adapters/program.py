@@ -78,6 +78,18 @@ class Program(Protocol):
         """What the model returns when nobody looks inside, as it would be served."""
         ...
 
+    def in_float64(self) -> Program:
+        """The same model, everything real in float64; what it records is float64.
+
+        Raises:
+            StackError: It holds what can not be computed so.
+        """
+        ...
+
+    def with_threads(self, threads: int) -> Program:
+        """The same model on another number of its framework's threads."""
+        ...
+
     def weights(self) -> dict[str, Array]:
         """Its parameters and statistics by name."""
         ...

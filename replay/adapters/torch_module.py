@@ -20,6 +20,7 @@ from replay.adapters.inputs import Rows
 from replay.adapters.model_stack import Features, ModelStack, assembled, features_of
 from replay.adapters.outputs import choose_outputs
 from replay.adapters.rounding import measure_rounding
+from replay.adapters.torch_gradients import TorchStack
 from replay.adapters.torch_program import TorchProgram
 from replay.digests import digest_of_code, digest_of_json, digest_of_path
 from replay.errors import ArtifactError, ConfigError, ToolkitError
@@ -150,6 +151,7 @@ def stack_from_module(
         example=example,
         who=who,
         rounding=measure_rounding(program, fed),
+        kind=TorchStack,
     )
 
 

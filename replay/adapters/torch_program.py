@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ class TorchProgram:
     ) -> None:
         self.module = module.eval().to(device)
         self.device = device
+        self._is_wide = False
+        self._threads: int | None = None
         rows = len(next(iter(inputs.values())))
         sizes = tuple(min(rows, size) for size in TRACED_ROWS)
         sizes = sizes if sizes[0] != sizes[1] else (sizes[0], sizes[0] - 1)
@@ -105,7 +108,7 @@ class TorchProgram:
                 return tensor + _placed(noise[name], place).to(tensor)
             return tensor
 
-        with torch.no_grad(), plain_kernels(), self._hooks(touched, changed):
+        with torch.no_grad(), self._as_set(), self._hooks(touched, changed):
             returned = self.module(**self._tensors(inputs))
         for leaf, (_, tensor) in enumerate(leaves_of(returned)):
             at = self._by_path.get("", {}).get(site_key("", 0, leaf))
@@ -127,6 +130,59 @@ class TorchProgram:
         return {
             place.name: _recorded(leaves[place.site.leaf][1], place)
             for place in self._by_path.get("", {}).values()
+        }
+
+    def in_float64(self) -> TorchProgram:
+        """The same module, its weights, inputs and whatever it makes itself in float64."""
+        twin = copy.copy(self)
+        twin.module = copy.deepcopy(self.module).double()
+        twin._is_wide = True
+        return twin
+
+    def with_threads(self, threads: int) -> TorchProgram:
+        """The same module on another number of torch's own threads."""
+        twin = copy.copy(self)
+        twin._threads = threads
+        return twin
+
+    def gradients(
+        self, inputs: Mapping[str, Array], *, record: Collection[str], of: str, weights: Array
+    ) -> dict[str, Array]:
+        """d sum(weights * tensor) / d what is recorded, and / d real inputs as "input NAME".
+
+        Args:
+            inputs: As for `run`.
+            record: Tensors to differentiate with respect to.
+            of: The tensor that is differentiated.
+            weights: Of its shape, rows first.
+        """
+        reached: dict[str, torch.Tensor] = {}
+
+        def watched(place: _Place, tensor: torch.Tensor) -> torch.Tensor:
+            if not tensor.is_floating_point():
+                return tensor
+            held = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            reached[place.name] = held
+            return held.clone()  # what reads it may write to it
+
+        fed = self._tensors(inputs)
+        fed = {n: t.requires_grad_() if t.is_floating_point() else t for n, t in fed.items()}
+        with torch.enable_grad(), self._as_set(), self._hooks({*record, of}, watched):
+            returned = leaves_of(self.module(**fed))
+        at = self._places[of]
+        target = returned[at.site.leaf][1] if not at.site.path else reached[of]
+        pulled = _placed(weights, at).to(target)
+        wanted = {name: reached[name] for name in record if name in reached}
+        wanted |= {f"input {name}": t for name, t in fed.items() if t.is_floating_point()}
+        found = torch.autograd.grad(
+            (target * pulled).sum(), list(wanted.values()), allow_unused=True
+        )
+        return {
+            name: one.movedim(self._places[name].axis, 0).cpu().numpy()
+            if name in self._places
+            else one.cpu().numpy()
+            for name, one in zip(wanted, found, strict=True)
+            if one is not None
         }
 
     def weights(self) -> dict[str, Array]:
@@ -153,10 +209,24 @@ class TorchProgram:
 
     def _tensors(self, inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
         # A copy: an array may be read-only, and a model may write to its arguments.
-        return {
-            name: torch.from_numpy(np.array(array)).to(self.device)
-            for name, array in inputs.items()
-        }
+        tensors = {n: torch.from_numpy(np.array(array)) for n, array in inputs.items()}
+        if self._is_wide:
+            tensors = {n: t.double() if t.is_floating_point() else t for n, t in tensors.items()}
+        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+
+    @contextmanager
+    def _as_set(self) -> Iterator[None]:
+        """With the kernels, the threads and the precision that this program runs with."""
+        threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+        torch.set_num_threads(threads if self._threads is None else self._threads)
+        if self._is_wide:
+            torch.set_default_dtype(torch.float64)
+        try:
+            with plain_kernels():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
 
     @contextmanager
     def _hooks(self, names: Collection[str], changed: Any) -> Iterator[None]:

@@ -10,7 +10,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from replay.capabilities import Fault, TreeStructure
-from replay.checkpoint import CheckpointGraph
+from replay.checkpoint import CheckpointGraph, RowAxis
 from replay.engine import travel, tree_calls, wire
 from replay.engine.child import Child, Usage
 from replay.engine.pieces import (
@@ -40,6 +40,7 @@ class _Introduction:
     identity: StackIdentity
     faults: tuple[Fault, ...]
     exposes_trees: bool
+    capabilities: Mapping[str, Any]
 
 
 class StackProcess:
@@ -105,6 +106,11 @@ class StackProcess:
     def faults(self) -> tuple[Fault, ...]:
         """The real faults the stack can put into itself; none when it can not."""
         return self._introduction.faults
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """What `replay.engine.capability_calls` can ask of the stack: `able`, `variations`."""
+        return self._introduction.capabilities
 
     @property
     def exposes_trees(self) -> bool:
@@ -253,6 +259,7 @@ class StackProcess:
                 identity=travel.identity_from_json(answer["identity"]),
                 faults=travel.faults_from_json(answer["faults"]),
                 exposes_trees=answer["exposes_trees"],
+                capabilities=answer["capabilities"],
             )
         except BaseException:
             self._child.kill()
@@ -263,8 +270,27 @@ class StackProcess:
     ) -> dict[str, Array]:
         count = batch.num_requests
         doing = f"scoring {count} request{'' if count == 1 else 's'}"
+        header = {"do": "score", "capture": names}
+        return self.ask_for_arrays(
+            header, batch=batch, given=given, doing=doing, timeout_s=timeout_s
+        )[1]
+
+    def ask_for_arrays(
+        self,
+        header: Mapping[str, Any],
+        *,
+        batch: RequestBatch | None = None,
+        given: Mapping[str, Array] = EMPTY,
+        doing: str,
+        timeout_s: float | None = None,
+    ) -> tuple[Mapping[str, Any], dict[str, Array]]:
+        """Ask the worker one question whose answer is arrays.
+
+        Raises:
+            StackError, StackRaisedError, WorkerCrashedError, WorkerHungError: As for `score`.
+        """
         with self._lock:
-            descriptors = [wire.memory_from_batch(batch)]
+            descriptors = [] if batch is None else [wire.memory_from_batch(batch)]
             layout: list[dict[str, Any]] = []
             if given:
                 try:
@@ -273,14 +299,20 @@ class StackProcess:
                     wire.close_all(descriptors)
                     raise
                 descriptors.append(memory)
-            header = {"do": "score", "capture": names, "given": layout}
-            question = Message(header=header, descriptors=tuple(descriptors))
-            answer = self._child.ask(question, doing=doing, timeout_s=timeout_s)
+            question = Message(header={**header, "given": layout}, descriptors=tuple(descriptors))
+            answer = self._child.ask(
+                question, doing=doing, timeout_s=self.timeout_s if timeout_s is None else timeout_s
+            )
         try:
             self._raise_error(answer.header)
-            return wire.arrays_from_memory(answer.descriptors[0], answer.header["values"])
+            values = wire.arrays_from_memory(answer.descriptors[0], answer.header["values"])
+            return answer.header, values
         finally:
             wire.close_all(answer.descriptors)
+
+    def rows_of_given(self, name: str) -> RowAxis:
+        """The row axis of what is sent under a name: a checkpoint's, else candidates."""
+        return self.checkpoints[name].rows if name in self.checkpoints else "candidate"
 
     def _trees(self) -> tree_calls.ShownTrees:
         """What the stack shows of its trees, asked for once."""

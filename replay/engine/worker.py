@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.capabilities import ExposesTrees, Plants
-from replay.engine import travel, tree_calls, wire
+from replay.engine import capability_calls, travel, tree_calls, wire
 from replay.engine.wire import Message
 from replay.errors import StackError
 from replay.registry import open_stack, spec_from_json
@@ -109,6 +109,7 @@ def _introduction(stack: Stack) -> dict[str, Any]:
         "identity": identity,
         "faults": travel.json_from_faults(stack.faults() if isinstance(stack, Plants) else ()),
         "exposes_trees": isinstance(stack, ExposesTrees),
+        "capabilities": capability_calls.capabilities_of(stack),
     }
 
 
@@ -152,6 +153,10 @@ _ANSWERS: Mapping[str, Callable[[Stack, Message], Message]] = {
     "score": _score,
     "trees": lambda stack, _: tree_calls.show(stack),
     "leaves": tree_calls.leaves,
+    "recompute": capability_calls.answer,
+    "gradients": capability_calls.answer,
+    "vary": capability_calls.answer,
+    "weights": capability_calls.answer,
 }
 
 

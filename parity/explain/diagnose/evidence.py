@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from parity.compare.alignment import expanded
 from parity.explain.probe import Probe
+from parity.noise import Sampled
 from parity.tolerance import Floats, Mask, Tolerance
 from replay.checkpoint import RowAxis, Stage
 from replay.errors import StackError
@@ -50,7 +51,7 @@ class Evidence:
     name: str
     reference: Array
     challenger: Array
-    tolerance: Tolerance
+    tolerance: Tolerance | Sampled
     requests: NDArray[np.int64]
     stage: Stage = "feature"
     unit: str = "1"
@@ -101,7 +102,7 @@ def evidence_of(cause: str, probe: Probe, *, thresholds: Mapping[str, Array] = E
         name=cause,
         reference=ours,
         challenger=theirs,
-        tolerance=pair.tolerance,
+        tolerance=pair.sampled or pair.tolerance,
         requests=keys.request_of(pair.rows),
         stage=pair.stage,
         unit=pair.reference.unit,
