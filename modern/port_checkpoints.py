@@ -101,6 +101,7 @@ def _of_model(artifact: LegacyArtifact) -> Iterator[Checkpoint]:
         stage="layer",
         rounding=Rounding(
             absolute=leaf_bound,
+            terms=num_trees,
             why=f"gamma_{num_trees} x the sum over trees of the largest |weight| {leaves:.6g}",
         ),
     )
@@ -110,6 +111,7 @@ def _of_model(artifact: LegacyArtifact) -> Iterator[Checkpoint]:
         stage="layer",
         rounding=Rounding(
             absolute=category_bound,
+            terms=max(1, num_discrete),
             why=f"gamma_{num_discrete} x the sum over discrete features of the largest "
             f"|weight| {categories:.6g}",
         ),

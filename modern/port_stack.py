@@ -21,6 +21,7 @@ from modern.features_columns import Columns, integers
 from modern.port import LegacyPort
 from modern.port_checkpoints import port_checkpoints
 from modern.port_faults import Parts, port_faults, put_fault
+from modern.port_numerics import TWO_THREADS, gradients_of, in_float64, on_threads
 from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
 from replay.digests import digest_of_code, digest_of_json, digest_of_path
@@ -108,6 +109,50 @@ class PortStack:
             checkpoints=checkpoints,
             capture=capture,
         )
+
+    def variations(self) -> tuple[str, ...]:
+        """As `replay.capabilities.Varies`."""
+        return (TWO_THREADS,)
+
+    def vary(
+        self,
+        variation: str,
+        batch: RequestBatch,
+        capture: Collection[str],
+        given: Mapping[str, Array] = EMPTY,
+    ) -> Trace:
+        """Score with that one thing changed."""
+        with on_threads(variation, stack=self.name):
+            return self.score(batch, capture=capture, given=given)
+
+    def recompute(
+        self, batch: RequestBatch, capture: Collection[str], given: Mapping[str, Array]
+    ) -> dict[str, NDArray[np.float64]]:
+        """As `replay.capabilities.Recomputes`: features and money are float64 as they are.
+
+        Raises:
+            StackError: A checkpoint without real values.
+        """
+        run = _Run(self.parts, batch, given, stack=self.name)
+        with torch.inference_mode():
+            values = {"gbdt.leaves": run.used("gbdt.leaves"), "columns": run.category_columns()}
+            wide = in_float64(self.parts.artifact, values, given, trees=self.parts.model.num_trees)
+            found = {name: wide[name] if name in wide else run.produced(name) for name in capture}
+        for name, array in found.items():
+            if array.dtype.kind != "f":
+                raise StackError(
+                    f"{name!r} is discrete: float64 has nothing to add.",
+                    where=f"stack {self.name!r}, recompute",
+                    fix="ask for real checkpoints",
+                )
+        return {name: np.asarray(array, np.float64) for name, array in found.items()}
+
+    def gradients(
+        self, batch: RequestBatch, capture: Collection[str], weights: Array
+    ) -> dict[str, Array]:
+        """As `replay.capabilities.Differentiates`, of the regression."""
+        assert len(weights) == batch.num_candidates, "one weight a candidate"
+        return gradients_of(capture, weights)
 
     def faults(self) -> tuple[Fault, ...]:
         """Every fault it can really be given."""
@@ -243,10 +288,15 @@ class _Run:
         summed: Array = self.model.leaf_sum(_tensor(leaves)).numpy()
         return summed
 
-    def _category_sum(self) -> Array:
+    def category_columns(self) -> Array:
+        """[candidate, discrete feature]: places in the category block."""
         names = [f"encoded.{feature.name}" for feature in self.features.discrete]
         columns = self._matrix(names, np.int32)
         self._within("encoded.*", columns, np.asarray(self.features.num_columns))
+        return columns
+
+    def _category_sum(self) -> Array:
+        columns = self.category_columns()
         summed: Array = self.model.category_sum(_tensor(columns)).numpy()
         return summed
 

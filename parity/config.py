@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from parity.calibrate.file import read_calibration
 from parity.config_errors import error_in_file, near, shown
 from parity.config_file import ConfigFile, read_config_file
 from parity.judge.policy import Margin, Policy
+from parity.noise import Envelope
 from parity.plan import EXAMPLES, PER_PLACE, PROBED, Plan
-from parity.tolerance import PlannedTolerance
+from parity.tolerance import Planned, PlannedTolerance, best_match
 from replay.errors import ConfigError
 from replay.registry import StackSpec, find_spec
 
@@ -45,22 +47,61 @@ class StackEntry(_Entry):
     """Further keyword arguments of the function."""
 
 
+Bound = Annotated[float, Field(ge=0)]
+
+
 class ToleranceEntry(_Entry):
     """How far a checkpoint's values may differ, in place of what the stacks declare."""
 
-    kind: Literal["exact", "ulps", "absolute"]
-    """The unit: none, units in the last place, or the checkpoint's own."""
-    value: Annotated[float, Field(ge=0)] = 0.0
-    """The bound; not used by `exact`."""
+    kind: Literal["exact", "ulps", "absolute", "envelope"]
+    """The unit: none, units in the last place, or the checkpoint's own. `envelope` bounds how
+    differences are distributed over a sample, in the checkpoint's own unit."""
+    value: Bound = 0.0
+    """The bound; not used by `exact` and `envelope`."""
+    rms: Bound | None = None
+    """Of an envelope: the largest root mean square of the differences."""
+    p99: Bound | None = None
+    """Of an envelope: the largest 99th percentile of their sizes."""
+    most: Bound | None = None
+    """Of an envelope: the largest size of any."""
+    shift: Bound | None = None
+    """Of an envelope: the largest size of their mean."""
     why: Why
 
     @model_validator(mode="after")
     def _has_its_bound(self) -> ToleranceEntry:
-        if self.kind != "exact" and "value" not in self.model_fields_set:
+        figures = {name: getattr(self, name) for name in ("rms", "p99", "most", "shift")}
+        missing = [name for name, figure in figures.items() if figure is None]
+        if self.kind == "envelope" and missing:
+            raise PydanticCustomError(
+                "no_bound", "an envelope needs {missing}", {"missing": ", ".join(missing)}
+            )
+        if self.kind in {"ulps", "absolute"} and "value" not in self.model_fields_set:
             raise PydanticCustomError(
                 "no_bound", "a tolerance in {kind} needs a value", {"kind": self.kind}
             )
         return self
+
+    def planned(self) -> Planned:
+        """The tolerance it states."""
+        if self.kind != "envelope":
+            return PlannedTolerance(kind=self.kind, value=self.value, why=self.why)
+        return Envelope(
+            rms=self.rms or 0.0,
+            p99=self.p99 or 0.0,
+            most=self.most or 0.0,
+            shift=self.shift or 0.0,
+            why=self.why,
+        )
+
+
+class CalibrationEntry(_Entry):
+    """Tolerances that `parity calibrate` measured and wrote."""
+
+    file: Path
+    """Relative to this file."""
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Of its bytes."""
 
 
 class MarginEntry(_Entry):
@@ -146,6 +187,8 @@ class PlanEntry(_Entry):
     """A challenger's checkpoint to the reference's name for it."""
     tolerances: dict[str, ToleranceEntry] = Field(default_factory=dict)
     """Name or glob of a reference's checkpoint to a tolerance."""
+    calibration: CalibrationEntry | None = None
+    """Measured tolerances, of what `tolerances` does not speak of."""
     left_out: dict[str, Why] = Field(default_factory=dict)
     """Name or glob of a reference's checkpoint to the reason why it is not compared."""
     min_coverage: Share = 1.0
@@ -192,17 +235,33 @@ class PlanEntry(_Entry):
         """Whether this entry is about the pair."""
         return _matches(reference, self.reference) and _matches(challenger, self.challenger)
 
-    def to_plan(self) -> Plan:
-        """What to compare, and how tightly."""
+    def to_plan(self, *, measured: bool = True) -> Plan:
+        """What to compare, and how tightly.
+
+        Args:
+            measured: With the tolerances of its calibration.
+
+        Raises:
+            ConfigError: The calibration is not the one that the plan names.
+        """
         bounded = self.outputs == "bounded"
+        tolerances: dict[str, Planned] = {n: t.planned() for n, t in self.tolerances.items()}
+        on = ""
+        if measured and self.calibration is not None:
+            found = read_calibration(self.calibration.file, self.calibration.digest)
+            on = found.reference
+            # What a person stated, if only by a glob, stands.
+            tolerances |= {
+                name: entry
+                for name, entry in found.tolerances.items()
+                if best_match(name, self.tolerances) is None
+            }
         return Plan(
             outputs=self.outputs,
             same_training=bounded if self.same_training is None else self.same_training,
             renames=self.renames,
-            tolerances={
-                name: PlannedTolerance(kind=t.kind, value=t.value, why=t.why)
-                for name, t in self.tolerances.items()
-            },
+            tolerances=tolerances,
+            measured_on=on,
             left_out=self.left_out,
             min_coverage=self.min_coverage,
             top_k=self.top_k,
@@ -330,8 +389,16 @@ def _resolved(config: Config, folder: Path) -> Config:
             "runs": folder / config.runs,
             "cache": None if config.cache is None else folder / config.cache,
             "stacks": stacks,
+            "plans": [_beside(plan, folder) for plan in config.plans],
         }
     )
+
+
+def _beside(plan: PlanEntry, folder: Path) -> PlanEntry:
+    if plan.calibration is None:
+        return plan
+    named = plan.calibration.model_copy(update={"file": folder / plan.calibration.file})
+    return plan.model_copy(update={"calibration": named})
 
 
 def _check_stack_names(file: ConfigFile, config: Config) -> None:
@@ -361,6 +428,7 @@ def _fields_at(place: Sequence[str | int]) -> dict[str, str]:
         ("stacks", "*"): StackEntry,
         ("plans", "*"): PlanEntry,
         ("plans", "*", "tolerances", "*"): ToleranceEntry,
+        ("plans", "*", "calibration"): CalibrationEntry,
         ("plans", "*", "policy"): PolicyEntry,
         ("plans", "*", "policy", "*"): MarginEntry,
     }

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+_Floats = NDArray[np.float64]
+_Mask = NDArray[np.bool_]
 
 # A single value against its channel's bound: the largest of 1,280 rows stood 12 times above its
 # channel's noise (GELU in PyTorch against ONNX Runtime, docs/tolerances.md), a bound is 4 times,
@@ -51,7 +51,7 @@ class ChannelNoise:
     total: float | None = None
     why: str
 
-    def bounds(self, reference: NDArray[Any]) -> Floats:
+    def bounds(self, reference: NDArray[Any]) -> _Floats:
         """[channel]: the largest root mean square that is allowed.
 
         Args:
@@ -63,10 +63,10 @@ class ChannelNoise:
         grown = _rms(_by_channel(reference, len(size)))
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = np.where(size > 0.0, np.maximum(1.0, grown / size), 1.0)
-        bounds: Floats = self.margin * noise * growth
+        bounds: _Floats = self.margin * noise * growth
         return bounds
 
-    def allowed(self, reference: NDArray[Any], challenger: NDArray[Any]) -> Floats:
+    def allowed(self, reference: NDArray[Any], challenger: NDArray[Any]) -> _Floats:
         """The bound of every single value, in float64."""
         shape = np.broadcast(reference, challenger).shape
         bounds = PEAK * self.bounds(reference)
@@ -74,13 +74,13 @@ class ChannelNoise:
         return np.tile(bounds, repeats).reshape(shape)
 
     def exceeded(
-        self, reference: NDArray[Any], challenger: NDArray[Any], slack: Floats | float = 0.0
-    ) -> Mask:
+        self, reference: NDArray[Any], challenger: NDArray[Any], slack: _Floats | float = 0.0
+    ) -> _Mask:
         """[row, *inner]: values of a channel that differs, beyond its bound; NaN always is."""
         bounds = self.bounds(reference)
         apart = _by_channel(_apart(reference, challenger, slack), len(bounds))
         noisy = ~(_rms(apart) <= bounds)
-        beyond: Mask = ~(apart <= PEAK * bounds) | (noisy & ~(apart <= bounds))
+        beyond: _Mask = ~(apart <= PEAK * bounds) | (noisy & ~(apart <= bounds))
         return beyond.reshape(np.broadcast(reference, challenger).shape)
 
     def text(self) -> str:
@@ -107,17 +107,17 @@ class Envelope:
     shift: float
     why: str
 
-    def allowed(self, reference: NDArray[Any], challenger: NDArray[Any]) -> Floats:
+    def allowed(self, reference: NDArray[Any], challenger: NDArray[Any]) -> _Floats:
         """The bound of every single value, in float64."""
         return np.full(np.broadcast(reference, challenger).shape, self.most)
 
     def exceeded(
-        self, reference: NDArray[Any], challenger: NDArray[Any], slack: Floats | float = 0.0
-    ) -> Mask:
+        self, reference: NDArray[Any], challenger: NDArray[Any], slack: _Floats | float = 0.0
+    ) -> _Mask:
         """Values beyond whichever bound the sample exceeds; there is one for each of them."""
         signed = _signed(reference, challenger)
         apart = np.maximum(np.abs(signed) - slack, 0.0)
-        beyond: Mask = ~(apart <= self.most)
+        beyond: _Mask = ~(apart <= self.most)
         if not apart.size:
             return beyond
         finite = np.where(np.isfinite(signed), signed, 0.0)
@@ -156,20 +156,19 @@ def sampled_from_json(value: Mapping[str, Any]) -> Sampled:
     Raises:
         ValueError: Another form, or figures that bound nothing.
     """
-    form = Envelope if value.get("kind") == "envelope" else ChannelNoise
-    wanted = set(form.__dataclass_fields__)
-    if set(value) != wanted:
-        raise ValueError(f"it holds {sorted(value)}, not {sorted(wanted)}")
-    if form is Envelope:
-        found: Sampled = Envelope(**value)
-        figures = [found.rms, found.p99, found.most, found.shift]
-    else:
-        found = ChannelNoise(
-            **{**value, "noise": tuple(value["noise"]), "size": tuple(value["size"])}
-        )
-        figures = [found.margin, *found.noise, *found.size, found.total or 0.0]
-        if not found.noise or len(found.noise) != len(found.size):
-            raise ValueError(f"{len(found.noise)} channels of noise, {len(found.size)} of size")
+    found: Sampled
+    try:
+        if value.get("kind") == "envelope":
+            found = Envelope(**value)
+            figures = [found.rms, found.p99, found.most, found.shift]
+        else:
+            channels = {name: tuple(value[name]) for name in ("noise", "size")}
+            found = ChannelNoise(**{**value, **channels})
+            figures = [found.margin, *found.noise, *found.size, found.total or 0.0]
+            if not found.noise or len(found.noise) != len(found.size):
+                raise ValueError(f"{len(found.noise)} channels of noise, {len(found.size)} of size")
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it holds {sorted(value)}: {error}") from error
     if not all(math.isfinite(figure) and figure >= 0.0 for figure in figures):
         raise ValueError("a figure is negative or not finite")
     if not found.why.strip():
@@ -177,22 +176,22 @@ def sampled_from_json(value: Mapping[str, Any]) -> Sampled:
     return found
 
 
-def _by_channel(values: NDArray[Any], channels: int) -> Floats:
+def _by_channel(values: NDArray[Any], channels: int) -> _Floats:
     """[row of channels, channel]: the last axis is the channels'."""
     return np.asarray(values, np.float64).reshape(-1, channels)
 
 
-def _signed(reference: NDArray[Any], challenger: NDArray[Any]) -> Floats:
+def _signed(reference: NDArray[Any], challenger: NDArray[Any]) -> _Floats:
     with np.errstate(invalid="ignore"):  # infinity - infinity is NaN, which is beyond any bound
-        signed: Floats = np.asarray(challenger, np.float64) - np.asarray(reference, np.float64)
+        signed: _Floats = np.asarray(challenger, np.float64) - np.asarray(reference, np.float64)
     return signed
 
 
-def _apart(reference: NDArray[Any], challenger: NDArray[Any], slack: Floats | float) -> Floats:
+def _apart(reference: NDArray[Any], challenger: NDArray[Any], slack: _Floats | float) -> _Floats:
     return np.maximum(np.abs(_signed(reference, challenger)) - slack, 0.0)
 
 
-def _rms(values: Floats) -> Floats:
+def _rms(values: _Floats) -> _Floats:
     """[channel]: root mean square over rows, in an order of its own: rows may come in any."""
     if not len(values):
         return np.zeros(values.shape[1])

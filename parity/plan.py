@@ -33,6 +33,8 @@ class Plan:
         same_training: Both artifacts must carry the same training's id.
         renames: A challenger's checkpoint to the reference's name for it.
         tolerances: Name or glob of reference checkpoints to a stated or measured tolerance.
+        measured_on: Digest of the reference's artifact that tolerances were measured on; "" where
+            none were.
         left_out: Name or glob of reference checkpoints to the reason why it is not compared.
         min_coverage: Share of the reference's checkpoints, those left out with a reason apart,
             that must be compared for parity. All of them unless the plan says otherwise: an
@@ -49,6 +51,7 @@ class Plan:
     same_training: bool = True
     renames: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     tolerances: Mapping[str, Planned] = field(default_factory=lambda: MappingProxyType({}))
+    measured_on: str = ""
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     min_coverage: float = 1.0
     top_k: int = 3
@@ -80,6 +83,7 @@ class Plan:
                 else sampled_json(stated)
                 for glob, stated in self.tolerances.items()
             },
+            "measured_on": self.measured_on,
             "left_out": dict(self.left_out),
             "min_coverage": self.min_coverage,
             "top_k": self.top_k,

@@ -130,6 +130,8 @@ def _notes(ready: Opened, result: ShardResult, findings: Findings) -> Iterator[s
             yield f"{plant} was planted and is no cause: it changed nothing here, or was missed"
     for entry in ready.alignment.unused:
         yield f"the plan's {entry} speaks of no checkpoint of these stacks"
+    if ready.plan.measured_on not in ("", ready.reference.digest):
+        yield "tolerances were measured on another artifact of the reference: parity calibrate"
     if ready.day.is_as_written is False:
         yield "the day's files have changed since they were written"
     if result.served_unmatched:

@@ -10,10 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.noise import ChannelNoise, Envelope, Floats, Mask, Sampled
+from parity.noise import ChannelNoise, Envelope, Sampled
 from replay.checkpoint import Checkpoint
 from replay.errors import ConfigError
 
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 Kind = Literal["exact", "ulps", "absolute"]
 KINDS: tuple[Kind, ...] = ("exact", "ulps", "absolute")
 
@@ -160,7 +162,7 @@ def tolerance_for(
     discrete = np.dtype(reference.dtype).kind != "f"
     if stated is not None:
         chosen = _of_one_value(planned[stated])
-        if chosen is None and not discrete:
+        if chosen is None:
             return _derived(reference, challenger)
         if discrete and not isinstance(chosen, Exact):
             raise ConfigError(

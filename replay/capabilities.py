@@ -64,7 +64,7 @@ class Differentiates(Protocol):
     def gradients(
         self, batch: RequestBatch, capture: Collection[str], weights: Array
     ) -> Mapping[str, Array]:
-        """d sum(weights * logit) / d checkpoint, of those captured that a gradient reaches.
+        """The derivative of sum(weights * logit) by each captured checkpoint that it depends on.
 
         Args:
             batch: The requests.

@@ -25,11 +25,13 @@ class Rounding:
         ulps: In units in the last place of the checkpoint's dtype (float64 rounded once
             to float32: 0.5).
         absolute: In the checkpoint's own unit (a sum of n terms: gamma_n * sum |term|).
+        terms: Values added up in one sum on the way: measured noise grows with its square root.
         why: Where the bound comes from.
     """
 
     ulps: float = 0.0
     absolute: float = 0.0
+    terms: int = 1
     why: str
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from parity.cli.options import PATH, config_option, format_option
-from replay.errors import ConfigError
 
 if TYPE_CHECKING:  # they bring in numpy and pyarrow, which --help does not need
     from parity.compare.match_stacks import Aligned
     from parity.compare.matching import Match, Proposal
-    from parity.config import Config
-    from replay.request import RequestBatch
 
 INCOMPLETE = 3
 # `\b` keeps click from filling the lines of a table.
@@ -66,15 +62,16 @@ def align(
     once it stands in the plan's renames: --write puts the sure ones there. docs/align.md has more.
     """
     from parity.cli.main import BROKEN, say
+    from parity.cli.requests import few_requests
     from parity.compare.match_stacks import align_stacks
-    from parity.compare.match_write import write_renames
     from parity.config import DEFAULT_PATH, load_config
+    from parity.plan_write import put_into_plan
     from replay.engine.process import StackProcess
     from replay.errors import StackError, WorkerError
 
     loaded = load_config(config)
     entry = loaded.plan_entry(reference, challenger)
-    batch = None if no_values else _requests(loaded, date_, logs)
+    batch = None if no_values else few_requests(loaded, date_, logs, REQUESTS)
     with (
         StackProcess(loaded.spec(reference)) as ours,
         StackProcess(loaded.spec(challenger)) as theirs,
@@ -89,46 +86,10 @@ def align(
     if write and renames:
         place = next(k for k, one in enumerate(loaded.plans) if one is entry)
         path = DEFAULT_PATH if config is None else config
-        write_renames(path, place, renames, pair=(reference, challenger))
+        put_into_plan(path, place, "renames", renames, pair=(reference, challenger))
     is_complete = proposal.is_complete(include_unsure=include_unsure)
     _show(found, renames, is_written=write, is_complete=is_complete, format_=format_)
     return 0 if is_complete else INCOMPLETE
-
-
-def _requests(config: Config, date_: str | None, logs: Path | None) -> RequestBatch:
-    """The first requests of a day; one shard is enough."""
-    from parity.options import date_from_text
-    from replay.logs.parquet import open_day, read_shard
-    from replay.request import concat_batches
-
-    root = config.logs if logs is None else logs
-    day = open_day(root, _last_day(root) if date_ is None else date_from_text(date_))
-    found: list[RequestBatch] = []
-    for shard in day.shards:
-        batch = read_shard(shard).batch
-        found.append(batch.slice(0, REQUESTS - sum(one.num_requests for one in found)))
-        if sum(one.num_requests for one in found) >= REQUESTS:
-            break
-    if not sum(one.num_requests for one in found):
-        raise ConfigError(
-            f"the day {day.day} holds no valid request.",
-            where=str(root),
-            fix="name another day with --date, or match without values: --no-values",
-        )
-    return concat_batches(found)
-
-
-def _last_day(root: Path) -> date:
-    from replay.logs.partition import list_days
-
-    days = list_days(root)
-    if not days:
-        raise ConfigError(
-            "there is no logged day.",
-            where=str(root),
-            fix="import one (parity logs import), or match without values: --no-values",
-        )
-    return days[-1]
 
 
 def _show(
@@ -167,7 +128,7 @@ def _content(
 def _lines(
     found: Aligned, renames: dict[str, str], *, is_written: bool, is_complete: bool
 ) -> Iterator[str]:
-    from parity.compare.match_write import yaml_lines
+    from parity.plan_write import yaml_lines
 
     proposal = found.proposal
     sure = [match for match in proposal.matches if match.sure]
@@ -186,7 +147,7 @@ def _lines(
         yield f"  written    {len(renames)} renames into the plan"
     elif renames:
         yield "  to count, they have to stand in the plan (--write puts them there):"
-        yield from (f"    {line}" for line in yaml_lines(renames).splitlines())
+        yield from (f"    {line}" for line in yaml_lines("renames", renames).splitlines())
     if unsure and len(renames) < len(proposal.matches):
         yield "  unsure ones are written with --include-unsure; check them first"
 

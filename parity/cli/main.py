@@ -34,6 +34,10 @@ COMMANDS = {
         "parity.cli.align:align",
         "Propose which checkpoints of two stacks are the same.",
     ),
+    "calibrate": (
+        "parity.cli.calibrate:calibrate",
+        "Measure how far honest arithmetic moves each checkpoint, for the plan.",
+    ),
     "logs": ("parity.cli.logs:logs", "Import logged days."),
     "stacks": ("parity.cli.stacks:stacks", "List the stacks that can be replayed."),
     "conform": ("parity.cli.conform:conform", "Does a stack keep the contract of a stack?"),

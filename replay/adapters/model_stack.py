@@ -202,7 +202,6 @@ class ModelStack:
             capture=capture,
         )
 
-
     def variations(self) -> tuple[str, ...]:
         """As `replay.capabilities.Varies`."""
         return FEW_ROWS, TWO_THREADS

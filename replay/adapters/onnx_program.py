@@ -116,10 +116,7 @@ class OnnxProgram:
 
     def with_threads(self, threads: int) -> OnnxProgram:
         """The same graph on another number of ONNX Runtime's threads."""
-        twin = copy.copy(self)
-        twin._threads = threads
-        twin._sessions = OrderedDict()
-        return twin
+        return self._twin(_threads=threads)
 
     def in_float64(self) -> OnnxProgram:
         """The same graph in float64, run by ONNX's own reference evaluator in numpy.
@@ -127,12 +124,8 @@ class OnnxProgram:
         Raises:
             StackError: It holds what has no float64 form.
         """
-        twin = copy.copy(self)
-        twin._model = in_float64(self._model)
-        twin._kinds = {n: WIDE if kind == NARROW else kind for n, kind in self._kinds.items()}
-        twin._sessions = OrderedDict()
-        twin._is_wide = True
-        return twin
+        kinds = {name: WIDE if kind == NARROW else kind for name, kind in self._kinds.items()}
+        return self._twin(_model=in_float64(self._model), _kinds=kinds, _is_wide=True)
 
     def weights(self) -> dict[str, Array]:
         """The initializers."""
@@ -155,6 +148,11 @@ class OnnxProgram:
                     text = value.decode(errors="replace") if isinstance(value, bytes) else value
                     found[f"{place}.{attribute.name}"] = str(text)
         return found
+
+    def _twin(self, **changed: object) -> OnnxProgram:
+        twin = copy.copy(self)
+        vars(twin).update(changed, _sessions=OrderedDict())
+        return twin
 
     def _trace(
         self, model: ModelProto, inputs: Mapping[str, Array]

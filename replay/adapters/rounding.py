@@ -46,6 +46,7 @@ def measure_rounding(
         tensor.name: Rounding(
             ulps=0.5,
             absolute=MARGIN * float(reached[tensor.name].max(initial=0.0)),
+            terms=tensor.terms,
             why=f"{MARGIN:g} x the standard deviation that one rounding of every value before it "
             f"makes here, measured on {rows} rows"
             + (f"; sums of {tensor.terms} terms" if tensor.terms > 1 else ""),

@@ -134,21 +134,16 @@ class TorchProgram:
 
     def in_float64(self) -> TorchProgram:
         """The same module, its weights, inputs and whatever it makes itself in float64."""
-        twin = copy.copy(self)
-        twin.module = copy.deepcopy(self.module).double()
-        twin._is_wide = True
-        return twin
+        return self._twin(module=copy.deepcopy(self.module).double(), _is_wide=True)
 
     def with_threads(self, threads: int) -> TorchProgram:
         """The same module on another number of torch's own threads."""
-        twin = copy.copy(self)
-        twin._threads = threads
-        return twin
+        return self._twin(_threads=threads)
 
     def gradients(
         self, inputs: Mapping[str, Array], *, record: Collection[str], of: str, weights: Array
     ) -> dict[str, Array]:
-        """d sum(weights * tensor) / d what is recorded, and / d real inputs as "input NAME".
+        """The derivative of sum(weights * tensor) by what is recorded, and by inputs as "input NAME".
 
         Args:
             inputs: As for `run`.
@@ -203,6 +198,11 @@ class TorchProgram:
                 if not name.startswith("_") and name != "training" and _is_plain(value)
             }
         return found
+
+    def _twin(self, **changed: object) -> TorchProgram:
+        twin = copy.copy(self)
+        vars(twin).update(changed)
+        return twin
 
     def _traced(self, inputs: Mapping[str, Array]) -> TorchTrace:
         return trace_module(self.module, self._tensors(inputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _PROTOCOLS: Mapping[str, type] = {
 }
 # Gradients are of the logit's candidates; they travel beside what is given, under this name.
 _WEIGHTS = "weights of the logit"
-Found = TypeVar("Found")
+_UNASKED = "the owner asks for what the stack said it has"
 
 
 def capabilities_of(stack: Stack) -> dict[str, Any]:
@@ -63,14 +63,14 @@ def answer(stack: Stack, message: Message) -> Message:
     """In the worker: what the owner's `_Remote` asked.
 
     Raises:
-        StackError: The stack can not do it, or gave other rows than the batch's.
+        StackError: The stack could not, or gave other rows than the batch's.
     """
     header = message.header
     if header["do"] == "weights":
-        described = _able(stack, DescribesWeights)
-        arrays = {name: np.asarray(one) for name, one in described.weights().items()}
+        assert isinstance(stack, DescribesWeights), _UNASKED
+        arrays = {name: np.asarray(one) for name, one in stack.weights().items()}
         descriptor, layout = wire.memory_from_arrays(arrays)
-        values = {"values": layout, "configuration": dict(described.configuration())}
+        values = {"values": layout, "configuration": dict(stack.configuration())}
         return Message(header=values, descriptors=(descriptor,))
     batch = wire.batch_from_memory(message.descriptors[0])
     given: dict[str, Array] = {}
@@ -79,12 +79,14 @@ def answer(stack: Stack, message: Message) -> Message:
     capture = header["capture"]
     found: Mapping[str, Array]
     if header["do"] == "recompute":
-        found = _able(stack, Recomputes).recompute(batch, capture, given)
+        assert isinstance(stack, Recomputes), _UNASKED
+        found = stack.recompute(batch, capture, given)
     elif header["do"] == "gradients":
-        found = _able(stack, Differentiates).gradients(batch, capture, given[_WEIGHTS])
+        assert isinstance(stack, Differentiates), _UNASKED
+        found = stack.gradients(batch, capture, given[_WEIGHTS])
     else:
-        trace = _able(stack, Varies).vary(header["variation"], batch, capture, given)
-        found = trace.values
+        assert isinstance(stack, Varies), _UNASKED
+        found = stack.vary(header["variation"], batch, capture, given).values
     for name, array in found.items():
         checkpoint = stack.checkpoints[name]
         wanted = (batch.keys.num_rows(checkpoint.rows), *checkpoint.shape)
@@ -98,20 +100,10 @@ def answer(stack: Stack, message: Message) -> Message:
     return Message(header={"values": layout}, descriptors=(descriptor,))
 
 
-def _able(stack: Stack, protocol: type[Found]) -> Found:
-    if not isinstance(stack, protocol):
-        raise StackError(
-            f"stack {stack.name!r} can not do that.",
-            where=f"replay.capabilities.{protocol.__name__}",
-            fix="give it the protocol's methods",
-        )
-    return stack
-
-
 def _remote(stack: Stack, capability: str) -> Any:
     process = getattr(stack, "inner", stack)  # a cached stack's own
     able = getattr(process, "capabilities", {}).get("able", ())
-    return _Remote(process) if capability in able else None
+    return _Remote(cast("StackProcess", process)) if capability in able else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +151,7 @@ class _Remote:
 
     @property
     def _described(self) -> tuple[Mapping[str, Array], Mapping[str, str]]:
-        header, values = self.process.ask_for_arrays(
-            {"do": "weights"}, doing="showing its weights"
-        )
+        header, values = self.process.ask_for_arrays({"do": "weights"}, doing="showing its weights")
         return values, header["configuration"]
 
     def _in_pieces(

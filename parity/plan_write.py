@@ -1,4 +1,4 @@
-"""Renames put into a plan of parity.yaml, its comments and the order of its keys kept."""
+"""An entry put into a plan of parity.yaml, its comments and the order of its keys kept."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ WIDTH = 4096
 SIDES = ("reference", "challenger")
 
 
-def write_renames(
-    path: Path, plan: int, renames: Mapping[str, str], *, pair: tuple[str, str]
+def put_into_plan(
+    path: Path, plan: int, entry: str, values: Mapping[str, Any], *, pair: tuple[str, str]
 ) -> None:
-    """Add renames to a pair's plan; the file is replaced whole, or stays as it was.
+    """Add keys to an entry of a pair's plan; the file is replaced whole, or stays as it was.
 
-    A plan that speaks of other pairs as well is left alone, since the names are not theirs: the
+    A plan that speaks of other pairs as well is left alone, since the values are not theirs: the
     pair gets a copy of it, right before it.
 
     Args:
         path: parity.yaml.
         plan: The plan's place in `plans`, from 0.
-        renames: Challenger name to reference name.
+        entry: The plan's key, such as "renames", that holds a mapping.
+        values: Added to that mapping.
         pair: The reference's and the challenger's name.
 
     Raises:
@@ -51,23 +52,23 @@ def write_renames(
     plain = file.plain["plans"][plan]
     if any(plain[side] not in (name, [name]) for side, name in zip(SIDES, pair, strict=True)):
         own = plain | dict(zip(SIDES, pair, strict=True))
-        existing = CommentedMap(own.pop("renames", {}))
+        existing = CommentedMap(own.pop(entry, {}))
         plans.insert(plan, CommentedMap(own))
-        _insert(plans[plan], existing)
-    entry = plans[plan]
-    existing = entry.get("renames")
+        _insert(plans[plan], entry, existing)
+    chosen = plans[plan]
+    existing = chosen.get(entry)
     if existing is not None and getattr(existing, "anchor", None) and existing.anchor.value:
         raise ConfigError(
-            f"the plan's renames are shared with others as &{existing.anchor.value}.",
+            f"the plan's {entry} are shared with others as &{existing.anchor.value}.",
             where=f"{path}, plan {plan + 1}",
-            fix="write the plan's renames out, or add these by hand: "
-            + yaml_lines(renames).replace("\n", " "),
+            fix=f"write the plan's {entry} out, or add these by hand: "
+            + yaml_lines(entry, values).replace("\n", " "),
         )
     if not isinstance(existing, CommentedMap):
         existing = CommentedMap()
-        _insert(entry, existing)
-    for theirs, ours in renames.items():
-        existing[theirs] = ours
+        _insert(chosen, entry, existing)
+    for key, value in values.items():
+        existing[key] = value
     out = io.StringIO()
     yaml.dump(tree, out)
     written = out.getvalue()
@@ -79,25 +80,25 @@ def write_renames(
     target.chmod(mode)
 
 
-def yaml_lines(renames: Mapping[str, str]) -> str:
-    """The `renames` entry of a plan as YAML, names quoted where they need it."""
+def yaml_lines(entry: str, values: Mapping[str, Any]) -> str:
+    """An entry of a plan as YAML, names quoted where they need it."""
     yaml = YAML(typ="rt")
     yaml.width = WIDTH
     out = io.StringIO()
-    yaml.dump({"renames": dict(renames)}, out)
+    yaml.dump({entry: dict(values)}, out)
     return out.getvalue()
 
 
-def _insert(entry: Any, renames: CommentedMap) -> None:
-    """Put `renames` after the keys that say what the plan is about.
+def _insert(plan: Any, entry: str, values: CommentedMap) -> None:
+    """Put an entry after the keys that say what the plan is about.
 
     At the end it would stand below the comments that belong to what follows the plan.
     """
-    if "renames" in entry:
-        entry["renames"] = renames
+    if entry in plan:
+        plan[entry] = values
         return
-    places = [k for k, key in enumerate(entry) if key in {"reference", "challenger", "outputs"}]
-    entry.insert(max(places) + 1, "renames", renames)
+    places = [k for k, key in enumerate(plan) if key in {"reference", "challenger", "outputs"}]
+    plan.insert(max(places) + 1, entry, values)
 
 
 def _round_trip(text: str) -> YAML:

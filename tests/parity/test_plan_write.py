@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from parity.compare.match_write import write_renames, yaml_lines
 from parity.config import load_config
+from parity.plan_write import put_into_plan, yaml_lines
 from replay.errors import ConfigError
 
 TEXT = """\
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_only_the_renames_are_added_and_every_comment_stays(path: Path) -> None:
-    write_renames(path, 0, {"block.0": "inner.mix"}, pair=("ours", "theirs"))
+    put_into_plan(path, 0, "renames", {"block.0": "inner.mix"}, pair=("ours", "theirs"))
 
     added = [line for line in path.read_text().splitlines() if line not in TEXT.splitlines()]
     kept = [line for line in path.read_text().splitlines() if line in TEXT.splitlines()]
@@ -48,15 +48,15 @@ def test_only_the_renames_are_added_and_every_comment_stays(path: Path) -> None:
 
 
 def test_renames_join_those_that_stand_there(path: Path) -> None:
-    write_renames(path, 0, {"a": "b"}, pair=("ours", "theirs"))
-    write_renames(path, 0, {"on": "12", "c: d": "e"}, pair=("ours", "theirs"))
+    put_into_plan(path, 0, "renames", {"a": "b"}, pair=("ours", "theirs"))
+    put_into_plan(path, 0, "renames", {"on": "12", "c: d": "e"}, pair=("ours", "theirs"))
 
     renames = load_config(path).plan("ours", "theirs").renames
     assert renames == {"a": "b", "on": "12", "c: d": "e"}
 
 
 def test_a_plan_of_several_pairs_stays_and_the_pair_gets_its_own(path: Path) -> None:
-    write_renames(path, 1, {"x": "y"}, pair=("theirs", "third"))
+    put_into_plan(path, 1, "renames", {"x": "y"}, pair=("theirs", "third"))
 
     config = load_config(path)
     assert config.plan("theirs", "third").renames == {"x": "y"}
@@ -70,21 +70,21 @@ def test_renames_that_others_share_are_not_changed(path: Path) -> None:
     before = path.read_bytes()
 
     with pytest.raises(ConfigError, match="shared with others as &names"):
-        write_renames(path, 0, {"x": "y"}, pair=("ours", "theirs"))
+        put_into_plan(path, 0, "renames", {"x": "y"}, pair=("ours", "theirs"))
 
     assert path.read_bytes() == before
 
 
 def test_a_plan_that_is_not_there_is_an_error(path: Path) -> None:
     with pytest.raises(ConfigError, match="no plan number 8"):
-        write_renames(path, 7, {"x": "y"}, pair=("ours", "theirs"))
+        put_into_plan(path, 7, "renames", {"x": "y"}, pair=("ours", "theirs"))
 
 
 def test_line_ends_and_permissions_stay(path: Path) -> None:
     path.write_bytes(TEXT.replace("\n", "\r\n").encode())
     path.chmod(0o640)
 
-    write_renames(path, 0, {"x": "y"}, pair=("ours", "theirs"))
+    put_into_plan(path, 0, "renames", {"x": "y"}, pair=("ours", "theirs"))
 
     assert path.read_bytes().count(b"\r\n") == path.read_bytes().count(b"\n")
     assert path.stat().st_mode & 0o777 == 0o640
@@ -92,4 +92,4 @@ def test_line_ends_and_permissions_stay(path: Path) -> None:
 
 
 def test_a_nan_like_name_is_quoted_in_the_printed_lines() -> None:
-    assert yaml_lines({"12": "a", "b": "c"}) == "renames:\n  '12': a\n  b: c\n"
+    assert yaml_lines("renames", {"12": "a", "b": "c"}) == "renames:\n  '12': a\n  b: c\n"
