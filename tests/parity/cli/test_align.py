@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from parity.cli.main import main
 from parity.compare.alignment import align
 from parity.config import load_config
-from replay.logs.writing import write_day
-from tests.toys import SCHEMA, ToyStack, toy_batch
+from tests.toy_logs import write_toy_log
+from tests.toys import ToyStack
 
 CONFIG = """\
 logs: logs
@@ -64,13 +62,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 @pytest.fixture
 def logged(folder: Path) -> Path:
     """The toys' requests, their history with the action that a log has to hold."""
-    records = toy_batch(40).records.to_pylist()
-    for record in records:
-        record["history"] = [step | {"action": "view"} for step in record["history"]]
-    step = pa.struct([*SCHEMA.field("history").type.value_type, pa.field("action", pa.string())])
-    place = SCHEMA.get_field_index("history")
-    table = pa.Table.from_pylist(records, SCHEMA.set(place, pa.field("history", pa.list_(step))))
-    write_day(folder / "logs", date(2019, 11, 30), [table], schema=table.schema)
+    write_toy_log(folder / "logs")
     return folder
 
 

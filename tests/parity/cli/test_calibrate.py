@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from parity.cli.main import main
 from parity.config import load_config
 from parity.noise import ChannelNoise
 from replay.errors import ConfigError
-from replay.logs.writing import write_day
-from tests.toys import SCHEMA, toy_batch
+from tests.toy_logs import write_toy_log
 
 CONFIG = """\
 logs: logs
@@ -35,13 +32,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "parity.yaml").write_text(CONFIG)
-    records = toy_batch(40).records.to_pylist()
-    for record in records:
-        record["history"] = [step | {"action": "view"} for step in record["history"]]
-    step = pa.struct([*SCHEMA.field("history").type.value_type, pa.field("action", pa.string())])
-    place = SCHEMA.get_field_index("history")
-    table = pa.Table.from_pylist(records, SCHEMA.set(place, pa.field("history", pa.list_(step))))
-    write_day(tmp_path / "logs", date(2019, 11, 30), [table], schema=table.schema)
+    write_toy_log(tmp_path / "logs")
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from parity.compare.alignment import align
 from parity.compare.matching import Proposal, propose
-from parity.config import PlanEntry
+from parity.config_plan import PlanEntry
 from parity.plan import Plan
 from replay.checkpoint import Checkpoint, CheckpointGraph
 from replay.errors import ConfigError
