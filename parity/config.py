@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from parity.config_errors import error_in_file, near, shown
 from parity.config_file import ConfigFile, read_config_file
+from parity.config_ladder import NeedEntry, RungEntry, check_ladder
 from parity.config_plan import (
     CalibrationEntry,
     Entry,
@@ -52,6 +53,8 @@ class Config(Entry):
     """Name to stack."""
     plans: list[PlanEntry] = Field(default_factory=list)
     """The first that speaks of a pair is its plan."""
+    ladder: list[RungEntry] = Field(default_factory=list)
+    """A migration's steps, for `parity ladder`."""
 
     def specs(self) -> dict[str, StackSpec]:
         """Name to the configured stack."""
@@ -118,6 +121,7 @@ def load_config(path: Path | None = None) -> Config:
     except ValidationError as error:
         raise error_in_file(file, error.errors(include_url=False), _fields_at) from None
     _check_stack_names(file, config)
+    check_ladder(file, config.ladder, config.spec, config.plan_entry)
     return _resolved(config, file.path.parent)
 
 
@@ -182,6 +186,8 @@ def _fields_at(place: Sequence[str | int]) -> dict[str, str]:
         ("plans", "*", "calibration"): CalibrationEntry,
         ("plans", "*", "policy"): PolicyEntry,
         ("plans", "*", "policy", "*"): MarginEntry,
+        ("ladder", "*"): RungEntry,
+        ("ladder", "*", "needs", "*"): NeedEntry,
     }
     for shape, model in models.items():
         if len(shape) == len(place) and all(

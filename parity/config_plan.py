@@ -120,6 +120,14 @@ class PolicyEntry(Entry):
     """The same as `auction_value`, among labelled candidates and by what was clicked."""
     auction_kept_labels_worse_by: MarginEntry | None = None
     """The same as `auction_kept`, among labelled candidates and by what was clicked."""
+    dp_p99_worse_by: MarginEntry | None = None
+    """With `envelope`: 99th percentile of the differences in probability."""
+    dp_max_worse_by: MarginEntry | None = None
+    """With `envelope`: the largest difference in probability."""
+    sum_p_error_worse_by: MarginEntry | None = None
+    """With `envelope`: |predicted clicks / the reference's - 1|, which no ranking metric sees."""
+    pair_flips_worse_by: MarginEntry | None = None
+    """With `envelope`: share of the pairs of one request's candidates that change order."""
     slice_calibration_error_worse_by: MarginEntry | None = None
     """|predicted / observed clicks - 1| in any slice: a slice that is significantly worse by more
     than this diverged. Where it is absent slices are shown and not judged."""
@@ -152,6 +160,11 @@ class PolicyEntry(Entry):
         return found
 
 
+OF_PRECISION = frozenset(
+    f"{name}_worse_by" for name in ("dp_p99", "dp_max", "sum_p_error", "pair_flips")
+)
+
+
 class PlanEntry(Entry):
     """How one pair of stacks, or several, is compared."""
 
@@ -159,11 +172,13 @@ class PlanEntry(Entry):
     """A stack's name, a glob, or a list of these."""
     challenger: Patterns
     """The same of the challenger."""
-    outputs: Literal["bounded", "statistical"] = "bounded"
+    outputs: Literal["bounded", "statistical", "envelope"] = "bounded"
     """`bounded`: the same model translated, every checkpoint within its tolerance.
-    `statistical`: another model, features as usual and outputs by metrics with margins."""
+    `statistical`: another model, features as usual and outputs by metrics with margins.
+    `envelope`: the same model in another precision, features as usual, layers and outputs where
+    a tolerance is stated or measured, and the outputs by how they move over all requests."""
     same_training: bool | None = None
-    """Both artifacts come from one training; by default true where outputs are bounded."""
+    """Both artifacts come from one training; by default true unless outputs are statistical."""
     renames: dict[str, str] = Field(default_factory=dict)
     """A challenger's checkpoint to the reference's name for it."""
     tolerances: dict[str, ToleranceEntry] = Field(default_factory=dict)
@@ -199,16 +214,17 @@ class PlanEntry(Entry):
 
     @model_validator(mode="after")
     def _can_pass(self) -> PlanEntry:
-        if self.outputs == "statistical" and not self.policy.margins():
+        usable = [
+            name
+            for name in PolicyEntry.model_fields
+            if name.endswith("_worse_by") and (name in OF_PRECISION) == (self.outputs == "envelope")
+        ]
+        if self.outputs != "bounded" and not any(getattr(self.policy, name) for name in usable):
             raise PydanticCustomError(
                 "no_margin",
-                "statistical outputs are judged by metrics, and the policy sets no margin "
+                "{outputs} outputs are judged by metrics, and the policy sets no margin "
                 "(known: {known})",
-                {
-                    "known": ", ".join(
-                        n for n in PolicyEntry.model_fields if n.endswith("_worse_by")
-                    )
-                },
+                {"outputs": self.outputs, "known": ", ".join(usable)},
             )
         return self
 
@@ -225,7 +241,7 @@ class PlanEntry(Entry):
         Raises:
             ConfigError: The calibration is not the one that the plan names.
         """
-        bounded = self.outputs == "bounded"
+        same_model = self.outputs != "statistical"
         tolerances: dict[str, Planned] = {n: t.planned() for n, t in self.tolerances.items()}
         on = ""
         if measured and self.calibration is not None:
@@ -239,7 +255,7 @@ class PlanEntry(Entry):
             }
         return Plan(
             outputs=self.outputs,
-            same_training=bounded if self.same_training is None else self.same_training,
+            same_training=same_model if self.same_training is None else self.same_training,
             renames=self.renames,
             tolerances=tolerances,
             measured_on=on,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from parity.compare.precision import precision_metrics
 from parity.compare.screen import limits_of
 from parity.judge.early import looks, wealth, wealth_against
 from parity.judge.metrics.intervals import LEVEL
@@ -80,6 +81,8 @@ def judged_metrics(
     ready: Opened, result: ShardResult, stopping: Stopping | None
 ) -> tuple[Metric, ...]:
     """Quality, where the model itself changed; translations are judged by their tolerances."""
+    if ready.plan.outputs == "envelope":
+        return precision_metrics(result.precision, ready.policy)
     outcomes = result.all_outcomes()
     if ready.plan.outputs != "statistical" or outcomes is None:
         return ()

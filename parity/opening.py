@@ -14,7 +14,7 @@ from parity.options import ReplayOptions
 from parity.plan import Plan
 from replay.digests import digest_of_code, digest_of_json
 from replay.engine.lane import Lane, LaneSpec
-from replay.errors import ArtifactError
+from replay.errors import ArtifactError, ConfigError
 from replay.logs.parquet import LoggedDay, open_day
 from replay.registry import StackSpec, Wrapper
 from replay.stack import StackIdentity
@@ -60,6 +60,12 @@ def opened(options: ReplayOptions) -> Iterator[Opened]:
     challenger = _planted(options.config.spec(options.challenger), options)
     plan = options.config.plan(options.reference, options.challenger)
     policy = options.config.policy(options.reference, options.challenger)
+    if options.stop_early and plan.outputs == "envelope":
+        raise ConfigError(
+            "an envelope is judged over the whole day, and --stop-early leaves a part unread.",
+            where="the command line and the pair's plan",
+            fix="replay without --stop-early",
+        )
     day = open_day(options.logs, options.date)
     if plan.slices and day.shards:
         check_named(day.schema, plan.slices)

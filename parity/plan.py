@@ -13,7 +13,7 @@ from parity.tolerance import KINDS, Planned, PlannedTolerance
 from replay.digests import digest_of_json
 from replay.errors import ConfigError
 
-Outputs = Literal["bounded", "statistical"]
+Outputs = Literal["bounded", "statistical", "envelope"]
 
 # Probed requests that diverge, and as many that agree as control: at 50 candidates each a probe
 # costs about as much as a quarter of a shard (a decision; a rare place keeps `per_place` of them).
@@ -30,6 +30,9 @@ class Plan:
         outputs: "bounded": every aligned checkpoint by its tolerance. "statistical": the model
             itself changed, so what both sides share before the layers (log, features,
             encodings, trees) is compared as usual and outputs by metrics over outcomes.
+            "envelope": the same model in another precision: what both share before the layers is
+            compared as usual, layers and outputs where a tolerance is stated, and the outputs by
+            how they are moved over all requests.
         same_training: Both artifacts must carry the same training's id.
         renames: A challenger's checkpoint to the reference's name for it.
         tolerances: Name or glob of reference checkpoints to a stated or measured tolerance.
@@ -142,10 +145,10 @@ def _sampled(glob: str, entry: Mapping[str, Any]) -> Planned:
 
 def _check(plan: Plan) -> None:
     _require(
-        plan.outputs in {"bounded", "statistical"},
+        plan.outputs in {"bounded", "statistical", "envelope"},
         f"outputs is {plan.outputs!r}.",
         "outputs",
-        "use 'bounded' or 'statistical'",
+        "use 'bounded', 'statistical' or 'envelope'",
     )
     _require(
         0.0 <= plan.min_coverage <= 1.0,

@@ -20,6 +20,7 @@ from parity.compare.counts import (
     json_from_kept,
     kept_from_json,
 )
+from parity.compare.precision import PrecisionSums
 from parity.judge.metrics.outcomes import (
     OF_LABELLED,
     OF_REQUESTS,
@@ -67,6 +68,7 @@ class ShardResult:
         differing: The first requests in which anything differs.
         agreeing: The first requests in which nothing differs, as control.
         gap: Of the outputs.
+        precision: How another precision moves the outputs, where the plan asks for it.
         served: Served field to its counts.
         served_unmatched: Served fields that the reference does not compute.
         outcomes: Shard id to the evidence for metrics.
@@ -87,6 +89,7 @@ class ShardResult:
     differing: tuple[SampledRequest, ...] = ()
     agreeing: tuple[SampledRequest, ...] = ()
     gap: GapSums = field(default_factory=GapSums)
+    precision: PrecisionSums = field(default_factory=PrecisionSums)
     served: Mapping[str, FieldCounts] = field(default_factory=dict)
     served_unmatched: tuple[str, ...] = ()
     outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class ShardResult:
             differing=tuple(sorted(self.differing + other.differing)[: self.limits.probed]),
             agreeing=tuple(sorted(self.agreeing + other.agreeing)[: self.limits.probed]),
             gap=self.gap.merge(other.gap),
+            precision=self.precision.merge(other.precision),
             served={
                 name: self.served.get(name, FieldCounts()).merge(
                     other.served.get(name, FieldCounts()), examples=kept
@@ -239,6 +243,8 @@ def _json_from_result(result: ShardResult) -> dict[str, Any]:
         "differing": [_plain(one) for one in result.differing],
         "agreeing": [_plain(one) for one in result.agreeing],
         "gap": _plain(result.gap),
+        "precision": _plain(result.precision)
+        | {"sizes": [list(item) for item in sorted(result.precision.sizes.items())]},
         "served": {name: _counts(one) for name, one in result.served.items()},
         "served_unmatched": list(result.served_unmatched),
     }
@@ -267,6 +273,12 @@ def _result_from_json(value: Mapping[str, Any], arrays: bytes) -> ShardResult:
         differing=tuple(SampledRequest(**one) for one in value["differing"]),
         agreeing=tuple(SampledRequest(**one) for one in value["agreeing"]),
         gap=GapSums(**value["gap"]),
+        precision=PrecisionSums(
+            **{
+                **value["precision"],
+                "sizes": {int(bucket): count for bucket, count in value["precision"]["sizes"]},
+            }
+        ),
         served={
             name: FieldCounts(**{**one, "examples": tuple(map(kept_from_json, one["examples"]))})
             for name, one in value["served"].items()

@@ -21,6 +21,10 @@ COMMANDS = {
         "parity.cli.replay:replay",
         "Replay a logged day through two stacks and name where they part.",
     ),
+    "ladder": (
+        "parity.cli.ladder:ladder",
+        "Climb a migration's rungs on one day, each judged by its own plan.",
+    ),
     "gate": ("parity.cli.gate:gate", "May this artifact ship, on the evidence of a run?"),
     "reproduce": (
         "parity.cli.reproduce:reproduce",

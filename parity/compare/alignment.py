@@ -20,6 +20,7 @@ OUTPUTS = ("logit", "pctr", "ecpm_micros", "rank")
 # What two different models still share: everything before their layers.
 SHARED_STAGES: tuple[Stage, ...] = ("log", "feature", "encoding", "tree")
 _STATISTICAL = "the plan compares outputs statistically: layers of two models do not correspond"
+_ENVELOPE = "another precision: judged by how the outputs move, no tolerance is stated for it alone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +142,9 @@ def align(reference: CheckpointGraph, challenger: CheckpointGraph, plan: Plan) -
     partners = {name: theirs for theirs, name in names.items()}
     for name, ours in reference.items():
         excuse = best_match(name, plan.left_out)
-        statistical = plan.outputs == "statistical" and ours.stage not in SHARED_STAGES
-        if excuse is not None or statistical:
-            left_out[name] = plan.left_out[excuse] if excuse is not None else _STATISTICAL
+        aside = set_aside(ours, plan)
+        if excuse is not None or aside is not None:
+            left_out[name] = plan.left_out[excuse] if excuse is not None else str(aside)
         if name not in partners:
             continue
         theirs = challenger[partners[name]]
@@ -159,10 +160,8 @@ def align(reference: CheckpointGraph, challenger: CheckpointGraph, plan: Plan) -
             )
             if name in OUTPUTS:
                 outputs[name] = pairs[-1]
-        elif statistical and excuse is None and name in OUTPUTS:
-            outputs[name] = Pair(
-                reference=ours, challenger=theirs, tolerance=Exact(why=_STATISTICAL)
-            )
+        elif aside is not None and excuse is None and name in OUTPUTS:
+            outputs[name] = Pair(reference=ours, challenger=theirs, tolerance=Exact(why=aside))
     if not pairs and not outputs:
         raise ConfigError(
             f"no checkpoint of {challenger.stack!r} is aligned with one of {reference.stack!r}.",
@@ -187,6 +186,15 @@ def align(reference: CheckpointGraph, challenger: CheckpointGraph, plan: Plan) -
         left_out=left_out,
         unused=_unused(reference, plan),
     )
+
+
+def set_aside(checkpoint: Checkpoint, plan: Plan) -> str | None:
+    """Why a plan does not compare a checkpoint value by value; None where it does."""
+    if checkpoint.stage in SHARED_STAGES or plan.outputs == "bounded":
+        return None
+    if plan.outputs == "statistical":
+        return _STATISTICAL
+    return _ENVELOPE if best_match(checkpoint.name, plan.tolerances) is None else None
 
 
 def mismatch(reference: Checkpoint, challenger: Checkpoint) -> str | None:

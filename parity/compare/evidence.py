@@ -26,8 +26,8 @@ def evidence(
     offsets = rows.batch.keys.candidate_offsets
     request = rows.batch.keys.request_of("candidate")
     label = _labels(rows)
-    ranks = _candidate_values("rank", alignment, reference, challenger)
-    pctr = _candidate_values("pctr", alignment, reference, challenger)
+    ranks = candidate_values("rank", alignment, reference, challenger)
+    pctr = candidate_values("pctr", alignment, reference, challenger)
     overlap = correlation = np.zeros(0)
     money = _NO_MONEY
     if ranks is not None:
@@ -106,7 +106,7 @@ _NO_MONEY = Auction(
 )
 
 
-def _candidate_values(
+def candidate_values(
     name: str, alignment: Alignment, reference: Trace, challenger: Trace
 ) -> tuple[Array, Array] | None:
     """Both sides' values of an output; None where they do not share it, one a candidate."""

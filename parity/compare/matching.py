@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from parity.compare.alignment import SHARED_STAGES, mismatch
+from parity.compare.alignment import mismatch, set_aside
 from parity.compare.match_search import Search, searched
 from parity.compare.match_unmatched import Unmatched, reasons
 from parity.compare.match_values import is_telling, same_bits
@@ -164,7 +164,6 @@ def excuses(
     graphs: tuple[CheckpointGraph, CheckpointGraph], fixed: Mapping[str, str], plan: Plan
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Name to the reason why it needs no partner, of each side."""
-    statistical = "the plan compares outputs statistically: layers of two models do not correspond"
     found: tuple[dict[str, str], dict[str, str]] = ({}, {})
     partners = fixed, set(fixed.values())
     for side, graph in enumerate(graphs):
@@ -174,8 +173,8 @@ def excuses(
             excuse = best_match(name, plan.left_out) if side == 0 else None
             if excuse is not None:
                 found[side][name] = f"left out by the plan: {plan.left_out[excuse]}"
-            elif plan.outputs == "statistical" and checkpoint.stage not in SHARED_STAGES:
-                found[side][name] = statistical
+            elif (aside := set_aside(checkpoint, plan)) is not None:
+                found[side][name] = aside
     return found
 
 

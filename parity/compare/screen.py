@@ -10,9 +10,10 @@ import numpy as np
 from parity.compare.alignment import Alignment, Pair
 from parity.compare.counts import CheckpointCounts, GapSums
 from parity.compare.difference import Difference, compare, first_differing, histogram
-from parity.compare.evidence import evidence
+from parity.compare.evidence import candidate_values, evidence
 from parity.compare.exact_sum import exact_sum
 from parity.compare.fidelity import served_counts
+from parity.compare.precision import PrecisionSums, precision_sums
 from parity.compare.ranks import Moves, inherited_slack, moved_ranks, ranked_by
 from parity.compare.shard_rows import ShardRows, Shown, check_rows, rows_of_shard, shown
 from parity.judge.report import Rejected
@@ -130,6 +131,9 @@ def screen(
         differing=rows.first_requests(anywhere, limits.probed),
         agreeing=rows.first_requests(~anywhere, limits.probed),
         gap=_gap(alignment, reference, challenger, moves),
+        precision=_precision(alignment, reference, challenger)
+        if plan.outputs == "envelope"
+        else PrecisionSums(),
         served=dict(sorted(served.fields.items())),
         served_unmatched=served.unmatched,
         outcomes={shard: evidence(rows, reference, challenger, alignment, plan=plan)},
@@ -216,6 +220,13 @@ def _gap(alignment: Alignment, reference: Trace, challenger: Trace, moves: Moves
         sums["rank_flips"] = int(moves.flips.sum())
         sums["near_ties"] = int(moves.near_ties.sum())
     return GapSums(**sums)
+
+
+def _precision(alignment: Alignment, reference: Trace, challenger: Trace) -> PrecisionSums:
+    pctr, rank = (candidate_values(n, alignment, reference, challenger) for n in ("pctr", "rank"))
+    if pctr is None:
+        return PrecisionSums()
+    return precision_sums(pctr, rank, reference.keys.candidate_offsets)
 
 
 def _by_reason(refused: Iterable[Rejected]) -> dict[str, int]:

@@ -297,7 +297,7 @@ class Report:
     dates: tuple[str, ...]
     log_digest: str
     plan_digest: str
-    outputs: Literal["bounded", "statistical"]
+    outputs: Literal["bounded", "statistical", "envelope"]
     sample: float
     seed: int
     plants: tuple[str, ...]

@@ -224,7 +224,9 @@ def _metrics(report: Report) -> Iterator[Reason]:
         return  # equal within rounding: stronger than any metric, which can not fail it or pass it
     judged = [metric for metric in report.metrics if metric.decision != "informative"]
     if not judged:
-        yield _lacking("no_metric", "outputs are compared statistically and no metric is judged.")
+        yield _lacking(
+            "no_metric", f"outputs are judged as {report.outputs} and no metric is judged."
+        )
     for metric in judged:
         measured = (
             f"{metric.name} {_signed(metric.difference)} "
@@ -233,9 +235,8 @@ def _metrics(report: Report) -> Iterator[Reason]:
             else f"{metric.name} could not be measured ({metric.note})"
         )
         if metric.decision == "worse":
-            yield Reason(
-                verdict="DIVERGED", code="metric_worse", text=f"{measured}: significantly worse."
-            )
+            how = "beyond it" if report.outputs == "envelope" else "significantly worse"
+            yield Reason(verdict="DIVERGED", code="metric_worse", text=f"{measured}: {how}.")
         elif metric.decision == "undecided":
             yield _lacking("metric_undecided", f"{measured}: too little evidence.")
         else:

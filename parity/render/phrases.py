@@ -167,7 +167,10 @@ def metric(of: Metric) -> str:
     if of.difference is None:
         return f"unknown: {visible(of.note)}"
     text = f"{number(of.reference)} -> {number(of.challenger)}, {of.difference:+.4g}"
-    text += " [no interval]" if of.low is None else f" [{of.low:+.4g}, {of.high:+.4g}]"
+    if of.low is None:
+        text += " [no interval]"
+    elif of.low != of.high or of.low != of.difference:
+        text += f" [{of.low:+.4g}, {of.high:+.4g}]"
     return text if of.margin is None else f"{text}, margin {of.margin:g}"
 
 

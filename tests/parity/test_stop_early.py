@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from parity.config import Config, PlanEntry, PolicyEntry, StackEntry
+from parity.config import Config, StackEntry
+from parity.config_plan import PlanEntry, PolicyEntry
 from parity.judge.early import needed
 from parity.options import Progress, ReplayOptions
 from parity.rounds import rounds

@@ -33,6 +33,10 @@ DIRECTIONS: Mapping[str, int] = {
     "auction_kept": WORSE_WHEN_LOWER,
     "auction_value_labels": WORSE_WHEN_LOWER,
     "auction_kept_labels": WORSE_WHEN_LOWER,
+    "dp_p99": WORSE_WHEN_HIGHER,
+    "dp_max": WORSE_WHEN_HIGHER,
+    "sum_p_error": WORSE_WHEN_HIGHER,
+    "pair_flips": WORSE_WHEN_HIGHER,
 }
 
 
