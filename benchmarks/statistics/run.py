@@ -124,11 +124,7 @@ def false_findings(requests: int, logs: int) -> dict[str, float]:
     """Between two honest models: how often any slice is found worse, with and without correction."""
     found = {"holm": 0.0, "benjamini_hochberg": 0.0, "uncorrected": 0.0, "tried": 0.0}
     for seed in range(logs):
-        outcomes = a_log(seed, requests, noise=0.0)
-        rng = np.random.default_rng(seed + 10**6)
-        noisy = outcomes.p_reference * np.exp(0.3 * rng.normal(size=outcomes.num_labelled) - 0.045)
-        arrays = {name: getattr(outcomes, name) for name in Outcomes.__slots__}
-        outcomes = Outcomes(**{**arrays, "p_challenger": np.clip(noisy, 0.0, 1.0)})
+        outcomes = both_honest(seed, requests)
         for method in ("holm", "benjamini_hochberg"):
             slices = slices_of(outcomes, Policy(slice_correction=method))
             assert slices is not None
@@ -136,6 +132,23 @@ def false_findings(requests: int, logs: int) -> dict[str, float]:
         found["uncorrected"] += any(one.p_value <= 0.05 for one in slices.figures) / logs
         found["tried"] += slices.tried / logs
     return {name: round(value, 4) for name, value in found.items()}
+
+
+def both_honest(seed: int, requests: int) -> Outcomes:
+    """The challenger knows each chance averaged over what only the reference knows.
+
+    So it is calibrated in every slice and in every decile of its own scores. A challenger with mere
+    noise on its scores would not be: its highest scores would be too high.
+    """
+    outcomes = a_log(seed, requests, noise=0.0)
+    rng = np.random.default_rng(seed + 10**6)
+    rows = outcomes.num_labelled
+    known = 0.1 * np.exp(0.5 * rng.normal(size=rows) - 0.125)
+    p = np.clip(known * np.exp(0.3 * rng.normal(size=rows) - 0.045), 0.0, 0.6)
+    luck = np.repeat(rng.choice([0.5, 1.5], requests), PER_REQUEST)
+    arrays = {name: getattr(outcomes, name) for name in Outcomes.__slots__}
+    label = (rng.random(rows) < p * luck).astype(np.int8)
+    return Outcomes(**{**arrays, "label": label, "p_reference": p, "p_challenger": known})
 
 
 def ever_passes(multiple: float, logs: int) -> dict[str, float]:
