@@ -9,7 +9,7 @@ DAY := 2019-11-30
 SCORER_SOURCES := CMakeLists.txt $(wildcard cpp_serving/src/* cpp_serving/include/cpp_serving/* cpp_serving/bindings/*)
 CPP_SOURCES := $(wildcard cpp_serving/src/*.cc cpp_serving/src/*.h cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc tests/cpp/*.cc tests/cpp/*.h)
 
-.PHONY: help build demo test test-cpp lint types format bench bench-scorer clean
+.PHONY: help build demo ladder test test-cpp lint types format bench bench-scorer clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -48,6 +48,9 @@ artifacts/modern/manifest.json: artifacts/legacy/manifest.json $(wildcard modern
 
 demo: artifacts/cpp/scorer.bin artifacts/modern/manifest.json ## the main job, end to end, on real logged data
 	$(PY) examples/demo.py --date $(DAY)
+
+ladder: artifacts/cpp/scorer.bin artifacts/modern/manifest.json ## every rung of the migration that this machine can run, in one table
+	.venv/bin/parity ladder --date $(DAY); code=$$?; test $$code -eq 0 -o $$code -eq 3
 
 # --- checks -------------------------------------------------------------------------------
 test: .venv/.built ## every test that runs on this machine

@@ -10,6 +10,8 @@ import click
 from parity.cli.options import PATH, config_option, format_option
 from parity.options import ReplayOptions, date_from_text, default_workers
 
+WIDTH = 160
+
 
 @click.command()
 @click.option("--date", "date_", required=True, metavar="YYYY-MM-DD", help="The day, in UTC.")
@@ -78,5 +80,8 @@ def ladder(
     if format_ == "json":
         click.echo(json_text(ladder_json(climbed, date=day.isoformat())), nl=False)
     else:
-        Console(soft_wrap=False).print(ladder_table(climbed))
+        console = Console()
+        # Where nobody's window limits it, a line holds a rung.
+        width = console.width if console.is_terminal else WIDTH
+        console.print(ladder_table(climbed), width=width)
     return exit_code(climbed)

@@ -24,7 +24,7 @@ def ladder_table(climbed: Sequence[Climbed]) -> Table:
     """One line a rung: what changed, the verdict, and the figures it rests on."""
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
     for title in ("rung", "reference -> challenger", "kind", "verdict", "figures"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title != "figures")
     for one in climbed:
         name = one.name
         verdict = Text("not run", style="dim") if name is None else Text(name, style=STYLES[name])
