@@ -95,7 +95,7 @@ setup(
         "parity": ["py.typed", "render/templates/*", "render/*.html", "render/*.j2"],
         "legacy": ["py.typed", "feature_sets/*.json"],
         "cpp_serving": ["py.typed", "_core.pyi", "include/cpp_serving/*.h"],
-        "modern": ["py.typed"],
+        "modern": ["py.typed", "feature_sets/*.json", "variants/*.json"],
     },
     ext_modules=[Extension("cpp_serving._core", sources=[])],
     cmdclass={"build_ext": CMakeBuild},

@@ -31,12 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from modern.config import ModernConfig, TrainingConfig  # numpy and torch come with these
+    from modern.config import load_variant  # numpy and torch come with these
     from modern.train import plan_job, run_job, table_of
 
     first, last = options.days or (None, None)
-    config = ModernConfig(
-        training=replace(TrainingConfig(), seed=options.seed, epochs=options.epochs)
+    config = load_variant(options.variant)
+    config = replace(
+        config, training=replace(config.training, seed=options.seed, epochs=options.epochs)
     )
     job = plan_job(
         options.logs,
@@ -45,6 +46,7 @@ def _train(options: argparse.Namespace) -> int:
         first=first,
         last=last,
         held_out=options.held_out,
+        history=options.history,
     )
     outcome = run_job(job, options.out, say=lambda line: print(line, flush=True))
     if outcome.trained:
@@ -64,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
     train.add_argument("--logs", type=Path, required=True, help="folder with date=YYYY-MM-DD")
     train.add_argument("--features", type=Path, required=True, help="features.json to read by")
+    train.add_argument(
+        "--history", type=Path, help="step features that extend it (modern/feature_sets/*.json)"
+    )
+    train.add_argument(
+        "--variant", default="shared", help="name in modern/variants, or a JSON file (shared)"
+    )
     train.add_argument("--out", type=Path, required=True, help="the artifact's folder")
     train.add_argument(
         "--days", type=_days, metavar="A:B", help="train on these days (all before the held-out)"

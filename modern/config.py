@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeVar
 
-from modern.transformer import TransformerConfig
-from replay.errors import ArtifactError, ConfigError
+import modern
+from modern.transformer_config import HistoryConfig, TransformerConfig
+from replay.errors import ArtifactError, ConfigError, ToolkitError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,53 +53,103 @@ class TrainingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModernConfig:
-    """The size of the model and how it is trained."""
+    """What is built, how much history it reads, and how it is trained."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `config_from_json` is its inverse."""
-        return asdict(self)
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+
+PARTS: Mapping[str, type[Any]] = {
+    "transformer": TransformerConfig,
+    "history": HistoryConfig,
+    "training": TrainingConfig,
+}
 
 
 def config_from_json(value: object, *, where: str) -> ModernConfig:
-    """The configuration that `ModernConfig.to_json` wrote.
+    """The configuration that `ModernConfig.to_json` wrote, every field of it.
 
     Raises:
         ArtifactError: A field is absent, unknown, of another type or out of range.
     """
-    parts = _fields_of(value, {"transformer": dict, "training": dict}, where)
+    if not isinstance(value, dict) or set(value) != set(PARTS):
+        raise _damaged(f"the configuration holds {value!r}, expected {', '.join(PARTS)}", where)
+    for name, kind in PARTS.items():
+        known = [f.name for f in fields(kind)]
+        if not isinstance(value[name], dict) or set(value[name]) != set(known):
+            raise _damaged(f"{name} holds {value[name]!r}, expected {', '.join(known)}", where)
     try:
-        return ModernConfig(
-            transformer=_dataclass_from_json(TransformerConfig, parts["transformer"], where),
-            training=_dataclass_from_json(TrainingConfig, parts["training"], where),
-        )
+        return _config(value)
     except ConfigError as error:
-        raise _damaged(error.what, where) from error
+        raise _damaged(error.what.rstrip("."), where) from error
 
 
-_Config = TypeVar("_Config", TransformerConfig, TrainingConfig)
+def load_variant(name: str) -> ModernConfig:
+    """A configuration by the name of a file in modern/variants, or by a path.
+
+    The file states what differs from the defaults: `{"transformer": {"form": "plain"}}`.
+
+    Raises:
+        ConfigError: There is no such variant, or it names a field that is unknown, of another type
+            or out of range.
+    """
+    folder = files(modern) / "variants"
+    known = sorted(Path(str(path)).stem for path in folder.iterdir())
+    path = Path(str(folder / f"{name}.json")) if name in known else Path(name)
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the variant {name!r} can not be read: {error} (known: {', '.join(known)}).",
+            where="--variant",
+            fix="name a known variant, or a JSON file of your own (docs/modern.md)",
+        ) from error
+    unknown = set(value) - set(PARTS) if isinstance(value, dict) else {"no object"}
+    if unknown:
+        raise _refusal(
+            f"the variant holds {', '.join(sorted(unknown))}", f"use {', '.join(PARTS)}", str(path)
+        )
+    try:
+        return _config(value)
+    except ToolkitError as error:
+        raise _refusal(error.what.rstrip("."), "correct the file", str(path)) from error
 
 
-def _dataclass_from_json(kind: type[_Config], value: object, where: str) -> _Config:
-    example = kind()
-    types = {f.name: type(getattr(example, f.name)) for f in fields(kind)}
-    return kind(**_fields_of(value, types, where))
+_Config = TypeVar("_Config")
 
 
-def _fields_of(value: object, types: Mapping[str, type], where: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or set(value) != set(types):
-        raise _damaged(f"the configuration holds {value!r}, expected {', '.join(types)}.", where)
-    for name, kind in types.items():
-        if type(value[name]) is not kind:
-            raise _damaged(f"{name} is {value[name]!r}, which is no {kind.__name__}.", where)
-    return value
+def _config(value: Mapping[str, Any]) -> ModernConfig:
+    return ModernConfig(**{name: _part(kind, value.get(name, {})) for name, kind in PARTS.items()})
 
 
-def _refusal(what: str, fix: str) -> ConfigError:
-    return ConfigError(f"{what}.", where="the training's configuration", fix=fix)
+def _part(kind: type[_Config], value: Mapping[str, Any]) -> _Config:
+    types = {f.name: str(f.type) for f in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    if not isinstance(value, dict) or not set(value) <= set(types):
+        raise _refusal(f"{value!r} is not made of {', '.join(types)}", "correct it")
+    return kind(**{name: _checked(name, types[name], found) for name, found in value.items()})
+
+
+def _checked(name: str, declared: str, value: object) -> object:
+    """The value, when it is of the declared type; a list becomes a tuple."""
+    many = declared.startswith("tuple[")
+    single = declared.removeprefix("tuple[").removesuffix(", ...]")
+    kind = {"int": int, "float": float}.get(single, str)
+    found = value if many and isinstance(value, list) else [value]
+    if isinstance(value, list) != many or any(type(one) is not kind for one in found):
+        noun = f"list of {kind.__name__}" if many else kind.__name__
+        raise _refusal(f"{name} is {value!r}, which is no {noun}", "correct it")
+    return tuple(found) if many else value
+
+
+def _refusal(what: str, fix: str, where: str = "the training's configuration") -> ConfigError:
+    return ConfigError(f"{what}.", where=where, fix=fix)
 
 
 def _damaged(what: str, where: str) -> ArtifactError:
-    return ArtifactError(what, where=where, fix="train again: python -m modern train")
+    return ArtifactError(f"{what}.", where=where, fix="train again: python -m modern train")

@@ -1,4 +1,4 @@
-"""Labelled candidates of logged days, as the rows a training reads."""
+"""Requests of logged days with their labelled candidates, as a training reads them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from modern.features import FeatureSet, compute_features
-from modern.tokens import TokenInputs, inputs_from_features
+from modern.config import ModernConfig
+from modern.features import FeatureSet
+from modern.inputs import (
+    ModelInputs,
+    concat_inputs,
+    features_read,
+    inputs_from_batch,
+    rows_of_requests,
+)
+from modern.transformer_config import Task
 from replay.errors import ConfigError, LogError
 from replay.logs.parquet import LoggedDay, read_shard
 from replay.request import RequestBatch, batch_from_records
@@ -72,45 +80,56 @@ def choose_days(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LabelledRows:
-    """Candidates that were shown, with what became of them.
+class LabelledRequests:
+    """Requests with their labelled candidates, and what became of these.
 
     Attributes:
-        inputs: Their features.
-        click: [row].
-        day: [row] UTC date of the request, as `date.toordinal` counts.
-        request_ids: [row] text.
+        inputs: Features of the requests, of their labelled candidates, of the steps that are read.
+        labels: [candidate, task] float32, 0 or 1; NaN where the task's outcome is not known.
+        day: [request] UTC date of the request, as `date.toordinal` counts.
+        request_ids: [request] text.
     """
 
-    inputs: TokenInputs
-    click: NDArray[np.bool_]
+    inputs: ModelInputs
+    labels: NDArray[np.float32]
     day: NDArray[np.int64]
     request_ids: NDArray[np.object_]
 
     def __len__(self) -> int:
-        return len(self.click)
+        """Labelled candidates."""
+        return len(self.labels)
 
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> LabelledRows:
-        """These rows, in this order."""
-        return LabelledRows(
-            inputs=TokenInputs(real=self.inputs.real[rows], codes=self.inputs.codes[rows]),
-            click=self.click[rows],
-            day=self.day[rows],
-            request_ids=self.request_ids[rows],
+    @property
+    def click(self) -> NDArray[np.bool_]:
+        """[candidate] whether the first task's outcome is 1."""
+        clicked: NDArray[np.bool_] = self.labels[:, 0] == 1
+        return clicked
+
+    def take(self, requests: NDArray[np.bool_] | NDArray[np.int64]) -> LabelledRequests:
+        """These requests, in this order."""
+        chosen = np.arange(len(self.day))[requests]
+        rows = rows_of_requests(self.inputs.candidate_offsets, chosen)
+        return LabelledRequests(
+            inputs=self.inputs.take(chosen),
+            labels=self.labels[rows],
+            day=self.day[chosen],
+            request_ids=self.request_ids[chosen],
         )
 
 
-def labelled_rows(days: Iterable[LoggedDay], feature_set: FeatureSet) -> LabelledRows:
+def labelled_requests(
+    days: Iterable[LoggedDay], feature_set: FeatureSet, config: ModernConfig
+) -> LabelledRequests:
     """The labelled candidates of days, in the order of the log.
 
-    Rejected requests are no rows: they are never scored either.
+    Rejected requests are left out: they are never scored either.
 
     Raises:
         LogError: A file is damaged, the log lacks a field of the feature set, or it has no labels.
     """
     days = tuple(days)
     parts = [
-        rows_from_batch(read_shard(shard).batch, feature_set)
+        requests_from_batch(read_shard(shard).batch, feature_set, config)
         for day in days
         for shard in day.shards
     ]
@@ -120,31 +139,40 @@ def labelled_rows(days: Iterable[LoggedDay], feature_set: FeatureSet) -> Labelle
             where=", ".join(day.day.isoformat() for day in days),
             fix="import days whose candidates.click says what was clicked",
         )
-    return LabelledRows(
-        inputs=TokenInputs(
-            real=np.concatenate([part.inputs.real for part in parts]),
-            codes=np.concatenate([part.inputs.codes for part in parts]),
-        ),
-        click=np.concatenate([part.click for part in parts]),
+    return LabelledRequests(
+        inputs=concat_inputs([part.inputs for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
         day=np.concatenate([part.day for part in parts]),
         request_ids=np.concatenate([part.request_ids for part in parts]),
     )
 
 
-def rows_from_batch(batch: RequestBatch, feature_set: FeatureSet) -> LabelledRows:
+def requests_from_batch(
+    batch: RequestBatch, feature_set: FeatureSet, config: ModernConfig
+) -> LabelledRequests:
     """The labelled candidates of a batch with their features."""
     labelled = only_labelled(batch)
-    keys = labelled.keys
-    request_of = keys.request_of("candidate")
-    features = compute_features(labelled, feature_set)
-    request_ids = np.array(keys.request_ids.to_pylist(), dtype=np.object_)
     days_since_1970 = labelled.column("logged_at").cast(pa.int64()).to_numpy() // MICROS_OF_A_DAY
-    return LabelledRows(
-        inputs=inputs_from_features(features, feature_set, request_of=request_of),
-        click=labelled.column("candidate.click").to_numpy(zero_copy_only=False) == 1,
-        day=(days_since_1970 + date(1970, 1, 1).toordinal())[request_of],
-        request_ids=request_ids[request_of],
+    inputs = inputs_from_batch(
+        labelled, features_read(feature_set, config.transformer), config.history
     )
+    return LabelledRequests(
+        inputs=inputs.without_unread(),
+        labels=np.stack([_outcome(labelled, task) for task in config.transformer.tasks], axis=1),
+        day=days_since_1970 + date(1970, 1, 1).toordinal(),
+        request_ids=np.array(labelled.keys.request_ids.to_pylist(), dtype=np.object_),
+    )
+
+
+def _outcome(batch: RequestBatch, task: Task) -> NDArray[np.float32]:
+    if task != "click":
+        raise LogError(
+            f"this training has no labels for the task {task!r}.",
+            where="the configuration's tasks",
+            fix="train the task 'click'",
+        )
+    column = batch.column("candidate.click").cast(pa.float32())
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float32)
 
 
 def only_labelled(batch: RequestBatch) -> RequestBatch:
@@ -169,7 +197,7 @@ def only_labelled(batch: RequestBatch) -> RequestBatch:
 
 
 def place_of_requests(request_ids: NDArray[np.object_], *, seed: int) -> NDArray[np.float64]:
-    """[row] within [0, 1), the same for all rows of a request, by a keyed hash of its id."""
+    """[request] within [0, 1), by a keyed hash of its id."""
     key = seed.to_bytes(8, "little")
     distinct, inverse = np.unique(request_ids.astype(str), return_inverse=True)
     places = np.array(
@@ -184,7 +212,7 @@ def place_of_requests(request_ids: NDArray[np.object_], *, seed: int) -> NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parts:
-    """Training rows in three disjoint parts, no request in two of them.
+    """Training requests in three disjoint parts, no request in two of them.
 
     Attributes:
         fit: The weights are fitted to these.
@@ -192,12 +220,12 @@ class Parts:
         calibration: Seen by the calibration alone.
     """
 
-    fit: LabelledRows
-    stopping: LabelledRows
-    calibration: LabelledRows
+    fit: LabelledRequests
+    stopping: LabelledRequests
+    calibration: LabelledRequests
 
 
-def split_rows(rows: LabelledRows, *, kept_back_share: float, seed: int) -> Parts:
+def split_rows(rows: LabelledRequests, *, kept_back_share: float, seed: int) -> Parts:
     """Keep a share of requests for the calibration, by hash, and the last day for stopping.
 
     A model that serves tomorrow is stopped where tomorrow gets worse: counters that grow from

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from modern.features_discrete import Bucket, Hash, Id
 from modern.features_history import HistoryCount, HistoryMatches, HistoryRecency, Tokens
 from modern.features_numeric import Hour, Log1p, Number, Rate, Recency, Weekday
 from modern.features_spec import DiscreteSpec, FeatureSpec, RealSpec, broken, spec_from_json
+from modern.features_steps import steps_from_json
 from replay.checkpoint import RowAxis
 from replay.errors import ArtifactError, ConfigError
 from replay.request import RequestBatch
@@ -41,17 +42,27 @@ class FeatureSet:
     Attributes:
         training_id: 32 lowercase hexadecimal digits.
         money: Path of the bid, or None where the log has none.
-        features: Every feature; `real` feed the trees, `discrete` the regression's categories.
+        features: Every feature of request and candidate; `real` feed the trees, `discrete` the
+            regression's categories.
+        steps: Features of the history's steps, named `history.<name>`; the transformer's alone.
+        likes: Step feature to the candidate's feature whose embedding it shares.
     """
 
     training_id: str
     money: str | None
     features: tuple[FeatureSpec, ...]
+    steps: tuple[FeatureSpec, ...] = ()
+    likes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def everything(self) -> tuple[FeatureSpec, ...]:
+        """Every feature, those of the steps last."""
+        return (*self.features, *self.steps)
 
     @cached_property
     def by_name(self) -> Mapping[str, FeatureSpec]:
-        """Name to feature, in the order of the file."""
-        return MappingProxyType({feature.name: feature for feature in self.features})
+        """Name to feature, in the order of the file, those of the steps last."""
+        return MappingProxyType({feature.name: feature for feature in self.everything})
 
     @cached_property
     def real(self) -> tuple[RealSpec, ...]:
@@ -78,7 +89,7 @@ class FeatureSet:
         return sum(feature.cardinality for feature in self.discrete)
 
     def axis(self, name: str) -> RowAxis:
-        """Whether a feature has one value a request or one a candidate.
+        """Whether a feature has one value a request, a candidate or a step.
 
         Raises:
             ConfigError: No feature has that name.
@@ -106,16 +117,16 @@ def compute_features(
         names: Compute these only; None for all.
 
     Returns:
-        In the order of the feature set: [request] or [candidate] as `feature_set.axis` says,
+        In the order of the feature set: [request], [candidate] or [step] as `feature_set.axis` says,
         float32 with NaN for missing (real), int32 (bucket, hash) or int64 (id).
 
     Raises:
         ConfigError: A name is no feature's.
         LogError: The log lacks a field, or holds another type there.
     """
-    wanted = feature_set.by_name if names is None else {feature_set[n].name for n in names}
+    wanted = set(feature_set.by_name) if names is None else {feature_set[n].name for n in names}
     columns = Columns(batch)
-    return {f.name: f.compute(columns) for f in feature_set.features if f.name in wanted}
+    return {f.name: f.compute(columns) for f in feature_set.everything if f.name in wanted}
 
 
 def open_feature_set(path: Path) -> FeatureSet:
@@ -157,7 +168,8 @@ def feature_set_from_json(value: Any, *, where: str) -> FeatureSet:
         if any(feature.name == earlier.name for earlier in features):
             raise broken(f"two features are called {feature.name!r}", where)
         features.append(feature)
-    return FeatureSet(training_id, money, tuple(features))
+    steps, likes = steps_from_json(value.get("history", []), features, where=where)
+    return FeatureSet(training_id, money, tuple(features), steps, likes)
 
 
 def is_training_id(value: str) -> bool:

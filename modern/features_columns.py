@@ -57,13 +57,13 @@ class Columns:
         self._reals: dict[str, NDArray[np.float64]] = {}
         self._times: dict[str, Times] = {}
         self._texts: dict[str, Texts] = {}
-        self._request_of: NDArray[np.int64] | None = None
+        self._request_of: dict[RowAxis, NDArray[np.int64]] = {}
 
-    def request_of(self) -> NDArray[np.int64]:
-        """[candidate] to the place of its request."""
-        if self._request_of is None:
-            self._request_of = self.batch.keys.request_of("candidate")
-        return self._request_of
+    def request_of(self, axis: RowAxis = "candidate") -> NDArray[np.int64]:
+        """[row] of an axis to the place of its request."""
+        if axis not in self._request_of:
+            self._request_of[axis] = self.batch.keys.request_of(axis)
+        return self._request_of[axis]
 
     def real(self, path: str, axis: RowAxis) -> NDArray[np.float64]:
         """A number for each row of the axis; NaN where it is null, NaN or infinite.
@@ -74,7 +74,7 @@ class Columns:
         if path not in self._reals:
             self._reals[path] = self._read_real(path)
         values = self._reals[path]
-        return values if axis_of(path) == axis else values[self.request_of()]
+        return values if axis_of(path) == axis else values[self.request_of(axis)]
 
     def times(self, path: str, axis: RowAxis) -> Times:
         """A time for each row of the axis.
@@ -90,7 +90,7 @@ class Columns:
         times = self._times[path]
         if axis_of(path) == axis:
             return times
-        rows = self.request_of()
+        rows = self.request_of(axis)
         return Times(micros=times.micros[rows], valid=times.valid[rows])
 
     def texts(self, path: str, axis: RowAxis) -> Texts:
@@ -104,7 +104,7 @@ class Columns:
         texts = self._texts[path]
         if axis_of(path) == axis:
             return texts
-        return Texts(codes=texts.codes[self.request_of()], distinct=texts.distinct)
+        return Texts(codes=texts.codes[self.request_of(axis)], distinct=texts.distinct)
 
     def _read_real(self, path: str) -> NDArray[np.float64]:
         column = self.batch.column(path)

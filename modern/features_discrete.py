@@ -144,7 +144,7 @@ class Id(DiscreteSpec):
         if not pa.types.is_int64(column.type):
             raise wrong_type(self.source, column.type, "int64 ids")
         ids = plain(column, -1)
-        return ids if axis_of(self.source) == self.axis else ids[columns.request_of()]
+        return ids if axis_of(self.source) == self.axis else ids[columns.request_of(self.axis)]
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
         vocabulary = np.asarray(self.vocabulary, np.int64)

@@ -40,8 +40,9 @@ class FeatureSpec:
 
     @property
     def axis(self) -> RowAxis:
-        """A candidate feature when one of its sources is of the candidate."""
-        return "candidate" if any(axis_of(s) == "candidate" for s in self.reads) else "request"
+        """A candidate feature when one of its sources is of the candidate, likewise of a step."""
+        axes = {axis_of(source) for source in self.reads} - {"request"}
+        return axes.pop() if axes else "request"
 
     def flaw(self) -> str | None:
         """What is wrong with its parameters together, if anything."""
@@ -82,8 +83,20 @@ class DiscreteSpec(FeatureSpec):
         raise NotImplementedError
 
 
-def spec_from_json(kind: type[Checked], entry: Mapping[str, Any], *, where: str) -> Checked:
+def spec_from_json(
+    kind: type[Checked],
+    entry: Mapping[str, Any],
+    *,
+    where: str,
+    sources: tuple[str, ...] = SOURCES,
+) -> Checked:
     """A feature of one kind from its JSON object.
+
+    Args:
+        kind: The class.
+        entry: The object, with its "kind".
+        where: Leads to it, for errors.
+        sources: What its paths of logged fields may start with.
 
     Raises:
         ArtifactError: A parameter is absent, unknown, or not of its type.
@@ -100,6 +113,10 @@ def spec_from_json(kind: type[Checked], entry: Mapping[str, Any], *, where: str)
     for name, field in wanted.items():
         if name in entry:
             values[name] = _CHECKS[str(field.type)](entry[name], f"{where}, {name!r}")
+            if "Source" in str(field.type):
+                paths = values[name] if isinstance(values[name], tuple) else (values[name],)
+                for path in paths:
+                    check_source(path, f"{where}, {name!r}", sources=sources)
     feature = kind(**values)
     flaw = feature.flaw()
     if flaw is not None:
@@ -114,14 +131,17 @@ def broken(what: str, where: str) -> ArtifactError:
     )
 
 
-def check_source(path: str, where: str) -> str:
-    """A path of a logged field, of the request or of the candidate.
+def check_source(path: str, where: str, *, sources: tuple[str, ...] = SOURCES) -> str:
+    """A path of a logged field, of one of the rows that `sources` names.
 
     Raises:
         ArtifactError: It is no such path.
     """
-    if path != "logged_at" and not any(path.startswith(s) and path != s for s in SOURCES[1:]):
-        raise broken(f"{path!r} is no source (known: {', '.join(SOURCES)}<field>)", where)
+    whole, starts = sources[0], sources[1:]
+    if path != whole and not any(path.startswith(s) and path != s for s in starts):
+        raise broken(
+            f"{path!r} is no source (known: {whole}, {'<field>, '.join(starts)}<field>)", where
+        )
     return path
 
 
@@ -129,10 +149,6 @@ def _text(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise broken(f"{value!r} is no text", where)
     return value
-
-
-def _source(value: Any, where: str) -> str:
-    return check_source(_text(value, where), where)
 
 
 def _integer(value: Any, where: str) -> int:
@@ -169,11 +185,11 @@ Source = str
 Normalise = Literal["none", "lower"]
 _CHECKS: Mapping[str, Callable[[Any, str], Any]] = {
     "str": _text,
-    "Source": _source,
+    "Source": _text,
     "int": _integer,
     "float": _real,
     "Normalise": _normalise,
     "tuple[float, ...]": _many(_real),
     "tuple[int, ...]": _many(_integer),
-    "tuple[Source, ...]": _many(_source),
+    "tuple[Source, ...]": _many(_text),
 }

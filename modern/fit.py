@@ -1,6 +1,6 @@
 """Fit the transformer to labelled candidates: one seed, one thread, the same bytes again."""
 
-# C = candidates of a step
+# B = requests of a step, K = candidates, H = tasks, C = its labelled candidates
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modern.config import ModernConfig, TrainingConfig
-from modern.data import LabelledRows, Parts
+from modern.data import LabelledRequests, Parts
 from modern.forward import logits_of
+from modern.inputs import Ints, ModelInputs
+from modern.layout import TokenLayout
 from modern.metrics import log_losses
-from modern.tokens import TokenLayout, statistics_of
-from modern.transformer import Transformer
+from modern.padding import candidate_slots, candidate_tensors, request_tensors, step_slots
+from modern.tokens import Statistics, statistics_of
+from modern.transformer import RankingTransformer
 
 LARGEST_GRADIENT = 1.0
 # AdamW draws towards zero what carries information, not norms, biases and the task token.
-DECAYED = (".weight", "direction_RD", "embedding_VD", "missing_RD")
+DECAYED = (".weight", "direction_RD", "embedding_VD", "embedding_AD", "missing_RD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ def fit_transformer(
     config: ModernConfig,
     *,
     report: Callable[[Epoch], None] = lambda _: None,
-) -> Transformer:
+) -> RankingTransformer:
     """The weights, averaged over about an epoch, that had the lowest log loss on `parts.stopping`.
 
     Averaging makes the epochs comparable: with a few hundred clicks single steps are noise.
@@ -54,12 +58,12 @@ def fit_transformer(
     """
     training = config.training
     with _repeatable(training):
-        prior = float(parts.fit.click.mean())
-        model = Transformer(
+        model = RankingTransformer(
             layout,
             config.transformer,
-            statistics=statistics_of(parts.fit.inputs.real),
-            prior_logit=math.log(prior / (1 - prior)),
+            config.history,
+            statistics=statistics_of_inputs(parts.fit.inputs),
+            prior_logits=tuple(_log_odds(label) for label in parts.fit.labels.T),
         )
         fitting = _Fitting(model, parts.fit, training)
         best, best_loss, since = copy.deepcopy(model), math.inf, 0
@@ -78,13 +82,14 @@ def fit_transformer(
 class _Fitting:
     """A model in training with its optimiser and the running average of its weights."""
 
-    def __init__(self, model: Transformer, rows: LabelledRows, config: TrainingConfig) -> None:
+    def __init__(
+        self, model: RankingTransformer, rows: LabelledRequests, config: TrainingConfig
+    ) -> None:
         self.model = model.train()
         self.averaged = copy.deepcopy(model).eval()
         self.batch_size = config.batch_size
-        self.real_CR = torch.from_numpy(rows.inputs.real)
-        self.code_CN = torch.from_numpy(rows.inputs.codes)
-        self.click_C = torch.from_numpy(rows.click.astype(np.float32))
+        self.rows = rows
+        self.label_CH = torch.from_numpy(rows.labels)
         self.steps_per_epoch = math.ceil(len(rows) / config.batch_size)
         self.steps = 0
         decayed = [p for n, p in model.named_parameters() if n.endswith(DECAYED) and p.ndim > 1]
@@ -102,14 +107,23 @@ class _Fitting:
         )
 
     def run_epoch(self) -> None:
-        """One pass over the rows in a new order."""
-        order = torch.randperm(len(self.click_C))
-        for rows in torch.split(order, self.batch_size):
-            self._step(rows)
+        """One pass over the requests in a new order."""
+        order = torch.randperm(len(self.rows.inputs)).numpy()
+        sizes = np.diff(self.rows.inputs.candidate_offsets)[order]
+        # A step ends with the request whose candidates fill the batch.
+        step_of = (np.cumsum(sizes) - sizes) // self.batch_size
+        for requests in np.split(order, np.flatnonzero(np.diff(step_of)) + 1):
+            self._step(requests)
 
-    def _step(self, rows: Tensor) -> None:
-        logit_C = self.model(self.real_CR[rows], self.code_CN[rows])
-        loss = nn.functional.binary_cross_entropy_with_logits(logit_C, self.click_C[rows])
+    def _step(self, requests: Ints) -> None:
+        inputs = self.rows.inputs
+        candidates = candidate_slots(inputs, requests, 0, len(self.rows))
+        logit_BKH = self.model(
+            *request_tensors(inputs, requests, step_slots(inputs, requests)),
+            *candidate_tensors(inputs, candidates),
+        )
+        logit_CH = logit_BKH[candidates.request, candidates.slot]
+        loss = masked_loss(logit_CH, self.label_CH[candidates.rows])
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
@@ -123,11 +137,35 @@ class _Fitting:
                 average.lerp_(parameter, share)
 
 
-def _mean_loss(model: Transformer, rows: LabelledRows) -> float:
+def masked_loss(logit_CH: Tensor, label_CH: Tensor) -> Tensor:
+    """Log loss in nats, a mean over the outcomes that are known (not NaN)."""
+    known_CH = ~label_CH.isnan()
+    return nn.functional.binary_cross_entropy_with_logits(logit_CH[known_CH], label_CH[known_CH])
+
+
+def statistics_of_inputs(inputs: ModelInputs) -> Statistics:
+    """Of the real features of the rows a training reads."""
+    return Statistics(
+        request=statistics_of(inputs.request_real),
+        candidate=statistics_of(inputs.candidate_real),
+        step=statistics_of(inputs.step_real),
+    )
+
+
+def _log_odds(label: NDArray[np.float32]) -> float:
+    """Of the known outcomes; between never and always, with one seen either way."""
+    known = label[~np.isnan(label)]
+    clicks = min(max(float(known.sum()), 1.0), max(len(known) - 1.0, 1.0))
+    rate = clicks / max(len(known), 2)
+    return math.log(rate / (1 - rate))
+
+
+def _mean_loss(model: RankingTransformer, rows: LabelledRequests) -> float:
     if not len(rows):
         return 0.0
-    pctr = torch.from_numpy(logits_of(model, rows.inputs)).double().sigmoid().numpy()
-    return float(log_losses(pctr, rows.click).mean())
+    probability = torch.from_numpy(logits_of(model, rows.inputs)).double().sigmoid().numpy()
+    known = ~np.isnan(rows.labels)
+    return float(log_losses(probability[known], rows.labels[known] == 1).mean())
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""Run the transformer over candidates in chunks, recording and replacing what its modules give."""
+"""Run the transformer over requests in chunks, recording and replacing what its modules give."""
+
+# B = requests, K = candidates of each, H = tasks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,81 +14,166 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modern.tokens import TokenInputs
-from modern.transformer import Transformer
+from modern.inputs import Ints, ModelInputs
+from modern.module_places import ModulePlace
+from modern.padding import (
+    Slots,
+    candidate_slots,
+    candidate_tensors,
+    request_tensors,
+    step_slots,
+)
+from modern.transformer import RankingTransformer
 
-# Candidates a forward pass: more of them leave the cache and cost more each. The same chunks
-# whatever is recorded, since the last bits of a product may depend on how many rows it has.
+# Candidates, and steps, of a forward pass: more of them leave the cache and cost more each. The same
+# chunks whatever is recorded, since the last bits of a product may depend on how many rows it has.
 CHUNK = 512
+STEP_CHUNK = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forward:
-    """What a pass over all candidates gave.
+    """What a pass over all requests gave.
 
     Attributes:
-        logit: [candidate] float32.
-        recorded: Module path to [candidate, ...], what the module produced, in the model's dtype.
+        logits: [candidate, task] float32.
+        recorded: Module path to what the module produced, in the model's dtype, a row for each of
+            the place's axis. A step that is not read has NaN there, -1 where it is discrete.
     """
 
-    logit: NDArray[np.float32]
-    recorded: Mapping[str, NDArray[np.floating]]
+    logits: NDArray[np.float32]
+    recorded: Mapping[str, NDArray[Any]]
 
 
-def logits_of(model: Transformer, inputs: TokenInputs) -> NDArray[np.float32]:
-    """[candidate] logits; memory does not grow with the candidates."""
-    return run_forward(model, inputs).logit
+def logits_of(model: RankingTransformer, inputs: ModelInputs) -> NDArray[np.float32]:
+    """[candidate, task] logits; memory does not grow with the requests."""
+    return run_forward(model, inputs).logits
 
 
 def run_forward(
-    model: Transformer,
-    inputs: TokenInputs,
+    model: RankingTransformer,
+    inputs: ModelInputs,
     *,
-    record: Collection[str] = (),
-    given: Mapping[str, NDArray[np.floating]] | None = None,
+    record: Sequence[ModulePlace] = (),
+    given: Mapping[ModulePlace, NDArray[Any]] | None = None,
 ) -> Forward:
-    """Run every candidate; what is not recorded is kept for one chunk only.
+    """Run every request; what is not recorded is kept for one chunk only.
 
     Args:
         model: In evaluation mode.
-        inputs: Of all candidates.
-        record: Module paths whose outputs are kept.
-        given: Module path to [candidate, ...] values the module's output is replaced by, after
-            it was recorded.
+        inputs: Of all requests.
+        record: Modules whose outputs are kept.
+        given: Modules to the values that replace their outputs, after they were recorded, a row
+            for each of the place's axis.
     """
-    given = given or {}
-    logit = np.empty(len(inputs), dtype=np.float32)
-    recorded: dict[str, list[NDArray[np.floating]]] = {path: [] for path in record}
-    rows = slice(0, 0)
+    watch = _Watch(model, inputs, record, given or {})
+    logits = np.empty((inputs.num_candidates, len(model.config.tasks)), dtype=np.float32)
+    with torch.inference_mode(), watch.hooked(model):
+        for requests in _chunks(inputs):
+            steps = step_slots(inputs, requests)
+            of_request = request_tensors(inputs, requests, steps)
+            most = int(np.diff(inputs.candidate_offsets)[requests].max())
+            watch.at(requests, steps)
+            state = None if model.config.form == "plain" else model.encode_request(*of_request)
+            for first in range(0, most, CHUNK):
+                candidates = candidate_slots(inputs, requests, first, first + CHUNK)
+                scored = candidate_tensors(inputs, candidates)
+                watch.candidates = candidates
+                if state is None:
+                    logit_BKH = model(*of_request, *scored)
+                else:
+                    logit_BKH = model.score_candidates(state, *scored)
+                logits[candidates.rows] = candidates.jagged(logit_BKH)
+    return Forward(logits=logits, recorded=watch.recorded)
 
-    def replaced(path: str, output: Tensor) -> Tensor:
-        if path in recorded:
-            recorded[path].append(output.numpy().copy())
-        # A copy: what was given may be read-only, and is never written to.
-        return torch.from_numpy(given[path][rows].copy()).to(output) if path in given else output
 
-    with torch.inference_mode(), _watched(model, {*record, *given}, replaced):
-        # One chunk even of no candidates, so that what is recorded has its shape.
-        for start in range(0, max(len(inputs), 1), CHUNK):
-            rows = slice(start, min(start + CHUNK, len(inputs)))
-            real_CR = torch.from_numpy(inputs.real[rows])
-            code_CN = torch.from_numpy(inputs.codes[rows])
-            logit[rows] = model(real_CR, code_CN).numpy()
-    whole = {path: np.concatenate(chunks) for path, chunks in recorded.items()}
-    return Forward(logit=logit, recorded=whole)
+class _Watch:
+    """Stands at modules: keeps what they produce by row, and puts what is given in its place."""
+
+    def __init__(
+        self,
+        model: RankingTransformer,
+        inputs: ModelInputs,
+        record: Sequence[ModulePlace],
+        given: Mapping[ModulePlace, NDArray[Any]],
+    ) -> None:
+        sizes = {
+            "request": len(inputs),
+            "candidate": inputs.num_candidates,
+            "step": len(inputs.step_place),
+        }
+        real = torch.empty(0, dtype=model.heads.weight.dtype).numpy().dtype
+        self.recorded: dict[str, NDArray[Any]] = {
+            p.path: np.full(
+                (sizes[p.axis], *p.shape),
+                -1 if p.discrete else np.nan,
+                dtype=np.int64 if p.discrete else real,
+            )
+            for p in record
+        }
+        self.given = {place.path: values for place, values in given.items()}
+        self.places = {place.path: place for place in (*record, *given)}
+        self.requests: Ints = np.zeros(0, np.int64)
+        self.steps = self.candidates = Slots(
+            rows=self.requests, request=self.requests, slot=self.requests, width=1, num_requests=0
+        )
+
+    def at(self, requests: Ints, steps: Slots) -> None:
+        """The chunk that runs next."""
+        self.requests, self.steps = requests, steps
+
+    @contextmanager
+    def hooked(self, model: nn.Module) -> Iterator[None]:
+        """While inside, the outputs of the modules pass through."""
+        with ExitStack() as hooks:
+            for path, place in self.places.items():
+                handle = model.get_submodule(path).register_forward_hook(self._hook(place))
+                hooks.callback(handle.remove)
+            yield
+
+    def _hook(self, place: ModulePlace) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+        def passed(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+            # [B, ...], or a copy a candidate where nothing is shared: [B * K, ...].
+            copies = len(output) // max(len(self.requests), 1)
+            if place.path in self.recorded:
+                self._keep(place, output, copies)
+            return self._given(place, output, copies) if place.path in self.given else output
+
+        return passed
+
+    def _keep(self, place: ModulePlace, output: Tensor, copies: int) -> None:
+        kept = self.recorded[place.path]
+        if place.axis == "candidate":
+            by_request = output.reshape(len(self.requests), -1, *output.shape[2:])
+            kept[self.candidates.rows] = self.candidates.jagged(by_request)
+        elif place.axis == "request":
+            kept[self.requests] = output[::copies].numpy()
+        else:
+            kept[self.steps.rows] = self.steps.jagged(output[::copies])
+
+    def _given(self, place: ModulePlace, output: Tensor, copies: int) -> Tensor:
+        values = self.given[place.path]
+        if place.axis == "candidate":
+            return self.candidates.padded(values).to(output).reshape(output.shape)
+        if place.axis == "request":
+            shared = torch.from_numpy(values[self.requests])
+        else:
+            # Where a step that is read is given as one that is not, its code reads as missing.
+            shared = self.steps.padded(values.clip(0) if place.discrete else values)
+        return shared.to(output).repeat_interleave(copies, dim=0)
 
 
-@contextmanager
-def _watched(
-    model: nn.Module, paths: Collection[str], replaced: Callable[[str, Tensor], Tensor]
-) -> Iterator[None]:
-    """While inside, the outputs of these modules pass through `replaced`."""
-    with ExitStack() as hooks:
-        for path in paths:
-
-            def hook(_: nn.Module, __: Any, output: Tensor, path: str = path) -> Tensor:
-                return replaced(path, output)
-
-            handle = model.get_submodule(path).register_forward_hook(hook)
-            hooks.callback(handle.remove)
-        yield
+def _chunks(inputs: ModelInputs) -> Iterator[Ints]:
+    """Requests of like size together, so that little of a chunk is padding."""
+    candidates, steps = np.diff(inputs.candidate_offsets), np.diff(inputs.step_offsets)
+    order = np.lexsort((np.arange(len(inputs)), steps, candidates))
+    first = 0
+    most = longest = 0
+    for place, request in enumerate(order):
+        count = place - first
+        most, longest = max(most, candidates[request]), max(longest, steps[request])
+        if count and ((count + 1) * most > CHUNK or (count + 1) * longest > STEP_CHUNK):
+            yield order[first:place]
+            first, most, longest = place, candidates[request], steps[request]
+    if first < len(order):
+        yield order[first:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,24 +16,29 @@ import torch
 
 from modern.calibration import Calibration, fit_calibration, pctr_from_logits
 from modern.config import ModernConfig
-from modern.data import LabelledRows, choose_days, labelled_rows, split_rows
-from modern.features import FeatureSet, open_feature_set
+from modern.data import LabelledRequests, choose_days, labelled_requests, split_rows
+from modern.features import FeatureSet, feature_set_from_json, open_feature_set
+from modern.features_steps import extended
 from modern.fit import Epoch, fit_transformer
 from modern.forward import logits_of
+from modern.inputs import check_collapse, features_read
+from modern.layout import layout_of
 from modern.metrics import Quality, quality_of
+from modern.module_places import module_places
 from modern.rounding import measure_rounding
-from modern.tokens import layout_of
-from modern.transformer import Transformer, module_paths
+from modern.transformer import RankingTransformer
 from modern.transformer_artifact import FORMAT, check_replaceable, load_artifact, save_artifact
+from modern.transformer_config import Task
 from replay.digests import digest_of_file, digest_of_json
 from replay.errors import ArtifactError
 from replay.logs.parquet import LoggedDay, list_days, open_day
 
 # The sources that decide the weights; another one of these is another training.
 SOURCES = (
-    *("config.py", "data.py", "tokens.py", "transformer.py", "fit.py", "forward.py"),
-    *("rounding.py", "transformer_artifact.py"),
-    *("calibration.py", "train.py", "metrics.py", "features*.py"),
+    *("config.py", "data.py", "inputs.py", "layout.py", "history*.py", "padding.py"),
+    *("tokens.py", "transformer.py", "transformer_config.py", "attention.py", "inter*.py"),
+    *("request_encoder.py", "module_places.py", "fit.py", "forward.py", "rounding.py"),
+    *("transformer_artifact.py", "calibration.py", "train.py", "metrics.py", "features*.py"),
 )
 
 
@@ -62,8 +69,18 @@ def plan_job(
     first: date | None = None,
     last: date | None = None,
     held_out: date | None = None,
+    history: Path | None = None,
 ) -> Job:
     """Find the days, read the feature set, and give the training its id.
+
+    Args:
+        logs: Folder of the logged days.
+        features: The features.json to read by.
+        config: What is built and how it is trained.
+        first: As of `choose_days`.
+        last: Likewise.
+        held_out: Likewise.
+        history: The step features that extend the feature set, where it has none of its own.
 
     Raises:
         LogError: A day can not be read.
@@ -72,6 +89,11 @@ def plan_job(
     """
     days = choose_days(list_days(logs), first=first, last=last, held_out=held_out)
     feature_set = open_feature_set(features)
+    features_json = features.read_bytes()
+    if history is not None:
+        features_json = extended(features_json, history)
+        feature_set = feature_set_from_json(json.loads(features_json), where=str(history))
+    check_collapse(config.history, feature_set)
     train = tuple(open_day(logs, day) for day in days.train)
     held_out_day = open_day(logs, days.held_out)
     log_digest = digest_of_json({d.day.isoformat(): d.digest for d in (*train, held_out_day)})
@@ -87,7 +109,7 @@ def plan_job(
         "trained_on": [day.isoformat() for day in days.train],
         "held_out": days.held_out.isoformat(),
         "log": log_digest,
-        "features": digest_of_file(features),
+        "features": hashlib.sha256(features_json).hexdigest(),
         "config": config.to_json(),
         "versions": versions,
         "sources": {path.name: digest_of_file(path) for path in sources},
@@ -96,7 +118,7 @@ def plan_job(
         train=train,
         held_out=held_out_day,
         feature_set=feature_set,
-        features_json=features.read_bytes(),
+        features_json=features_json,
         config=config,
         versions=versions,
         training_id=digest_of_json(decides).removeprefix("sha256:")[:32],
@@ -132,7 +154,7 @@ def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None)
     done = _standing(job, out)
     if done is not None:
         return done
-    rows = labelled_rows(job.train, job.feature_set)
+    rows = labelled_requests(job.train, job.feature_set, job.config)
     training = job.config.training
     parts = split_rows(rows, kept_back_share=training.kept_back_share, seed=training.seed)
     say(
@@ -140,20 +162,21 @@ def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None)
         f"clicked; {len(parts.fit):,} to fit, {len(parts.stopping):,} to stop, "
         f"{len(parts.calibration):,} to calibrate"
     )
-    layout = layout_of(job.feature_set)
+    layout = layout_of(features_read(job.feature_set, job.config.transformer))
     model = fit_transformer(parts, layout, job.config, report=lambda epoch: say(_line_of(epoch)))
-    calibration = fit_calibration(
-        logits_of(model, parts.calibration.inputs), parts.calibration.click
-    )
-    outcome = _judge(job, model, calibration, rows)
+    calibrations = fit_calibrations(model, parts.calibration)
+    outcome = _judge(job, model, calibrations, rows)
     save_artifact(
         out,
         manifest=_manifest(job),
         features_json=job.features_json,
         model=model,
-        calibration=calibration,
+        calibrations=calibrations,
         rounding=measure_rounding(
-            model, parts.fit.inputs, layout, paths=module_paths(job.config.transformer)
+            model,
+            parts.fit.inputs,
+            layout,
+            places=module_places(layout, job.config.transformer),
         ),
         metrics=_metrics_json(outcome),
     )
@@ -174,9 +197,25 @@ def table_of(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _judge(job: Job, model: Transformer, calibration: Calibration, rows: LabelledRows) -> Outcome:
-    held_out = labelled_rows([job.held_out], job.feature_set)
-    pctr = pctr_from_logits(logits_of(model, held_out.inputs), calibration)
+def fit_calibrations(model: RankingTransformer, rows: LabelledRequests) -> dict[Task, Calibration]:
+    """One of each task, fitted to the outcomes that are known."""
+    logits = logits_of(model, rows.inputs)
+    found = {}
+    for place, task in enumerate(model.config.tasks):
+        known = ~np.isnan(rows.labels[:, place])
+        found[task] = fit_calibration(logits[known, place], rows.labels[known, place] == 1)
+    return found
+
+
+def _judge(
+    job: Job,
+    model: RankingTransformer,
+    calibrations: Mapping[Task, Calibration],
+    rows: LabelledRequests,
+) -> Outcome:
+    held_out = labelled_requests([job.held_out], job.feature_set, job.config)
+    first = calibrations[model.config.tasks[0]]
+    pctr = pctr_from_logits(logits_of(model, held_out.inputs)[:, 0], first)
     prior = np.full(len(held_out), rows.click.mean())
     return Outcome(
         trained=True,

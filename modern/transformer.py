@@ -1,197 +1,226 @@
-"""A transformer over the tokens of one candidate: which features matter together."""
+"""The ranking transformer: history and request once, candidates as queries, one logit a task.
 
-# C = candidates, T = tokens (task token first), Q = tokens that ask, D = model width,
-# H = heads, E = width of a head, F = width of the feed-forward layer
+steps -> StepTokens -> HistoryEncoder -> keys, values --+
+request -> RequestTokens -> RequestEncoder -> keys, values --+      once a request
+-------------------------------------------------------------|--------------------
+candidate -> CandidateTokens -> InterestAttention -> InteractionEncoder -> Heads
+"""
+
+# B = requests, K = candidates, T = steps, R = real features, N = discrete features or tokens,
+# H = tasks, D = model width
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from modern.tokens import FeatureTokens, RealStatistics, TokenLayout
-from replay.errors import ConfigError
+from modern.attention import KeysValues
+from modern.history_encoder import HistoryEncoder, OldState
+from modern.interaction import InteractionEncoder
+from modern.interest import InterestAttention, Memory
+from modern.layout import TokenLayout
+from modern.request_encoder import RequestEncoder
+from modern.tokens import CodeTable, FeatureTokens, Statistics, StepTokens
+from modern.transformer_config import HistoryConfig, TransformerConfig
 
-Activation = Literal["gelu", "gelu_tanh"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransformerConfig:
-    """The size of the transformer.
+class RequestState(NamedTuple):
+    """All that the candidates of a request need to know of it.
 
     Attributes:
-        width: Channels of a token. 32 with two layers scores a day of 424,680 candidates
-            in about ten seconds of one CPU thread, features not counted.
-        num_layers: Encoder layers; the last one computes the task token alone.
-        num_heads: Attention heads; they divide the width.
-        feed_forward: Channels inside a feed-forward layer.
-        dropout: Of both residual branches, while training.
-        layernorm_eps: PyTorch's default.
-        activation: "gelu" is the exact one (erf).
+        request: What the request's tokens show, by interaction layer.
+        history: What the steps show; None without history.
+        steps: For early fusion, in place of `history`: tokens, segment and weight of the steps.
     """
 
-    width: int = 32
-    num_layers: int = 2
-    num_heads: int = 2
-    feed_forward: int = 64
-    dropout: float = 0.1
-    layernorm_eps: float = 1e-5
-    activation: Activation = "gelu"
-
-    def __post_init__(self) -> None:
-        sizes = (self.width, self.num_layers, self.num_heads, self.feed_forward)
-        if min(sizes) < 1 or self.width % self.num_heads:
-            raise _refusal(
-                f"the sizes {self} do not fit", "give positive sizes; heads divide width"
-            )
-        if not 0 <= self.dropout < 1 or not 0 < self.layernorm_eps < 1:
-            raise _refusal(f"{self} is out of range", "0 <= dropout < 1 and 0 < layernorm_eps < 1")
-        if self.activation not in get_args(Activation):
-            raise _refusal(
-                f"no activation is called {self.activation!r}",
-                f"use one of {', '.join(get_args(Activation))}",
-            )
+    request: tuple[KeysValues, ...]
+    history: Memory | None
+    steps: tuple[Tensor, Tensor, Tensor] | None
 
 
-def module_paths(config: TransformerConfig) -> tuple[str, ...]:
-    """The modules whose outputs are checkpoints, in execution order."""
-    layers = (
-        f"encoder.layers.{place}{part}"
-        for place in range(config.num_layers)
-        for part in (".attention_norm", ".attention", ".feed_forward_norm", ".feed_forward", "")
-    )
-    return ("tokens", *layers, "encoder.norm", "head")
+class Heads(nn.Module):
+    """A linear layer a task, from the task's own query: what is added to the prior's log-odds.
 
+    They start at zero, so an untrained model is the prior.
+    """
 
-class Attention(nn.Module):
-    """Each asking token looks at all tokens of its candidate; no positions, no mask."""
-
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, *, num_tasks: int, width: int) -> None:
         super().__init__()
-        self.num_heads = config.num_heads
-        self.query = nn.Linear(config.width, config.width)
-        self.key = nn.Linear(config.width, config.width)
-        self.value = nn.Linear(config.width, config.width)
-        self.out = nn.Linear(config.width, config.width)
+        self.weight = nn.Parameter(torch.zeros(num_tasks, width))
+        self.bias = nn.Parameter(torch.zeros(num_tasks))
 
-    def forward(self, asking_CQD: Tensor, tokens_CTD: Tensor) -> Tensor:
-        """[candidate, asking token, channel]."""
-        mixed_CHQE = nn.functional.scaled_dot_product_attention(
-            self._heads(self.query(asking_CQD)),
-            self._heads(self.key(tokens_CTD)),
-            self._heads(self.value(tokens_CTD)),
-        )
-        mixed_CQD = mixed_CHQE.transpose(1, 2).flatten(2)
-        attended_CQD: Tensor = self.out(mixed_CQD)
-        return attended_CQD
-
-    def _heads(self, x_CTD: Tensor) -> Tensor:
-        num_candidates, num_tokens, width = x_CTD.shape
-        shape = (num_candidates, num_tokens, self.num_heads, width // self.num_heads)
-        return x_CTD.view(shape).transpose(1, 2)
+    def forward(self, task_BKHD: Tensor) -> Tensor:
+        """[request, candidate, task]."""
+        return (task_BKHD * self.weight).sum(dim=-1) + self.bias
 
 
-class FeedForward(nn.Module):
-    """Two linear layers with a GELU between, the same for every token."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.up = nn.Linear(config.width, config.feed_forward)
-        self.activation = nn.GELU(
-            approximate="tanh" if config.activation == "gelu_tanh" else "none"
-        )
-        self.down = nn.Linear(config.feed_forward, config.width)
-
-    def forward(self, x_CQD: Tensor) -> Tensor:
-        """The same shape."""
-        out_CQD: Tensor = self.down(self.activation(self.up(x_CQD)))
-        return out_CQD
-
-
-class EncoderLayer(nn.Module):
-    """Attention, then feed-forward, each on the normed residual stream and added to it.
+class RankingTransformer(nn.Module):
+    """Requests with their histories and candidates to the log-odds of each task.
 
     Args:
-        config: The transformer's.
-        task_only: Compute the task token alone: of the last layer nothing else is read.
+        layout: Which features become tokens; without step features no history is read.
+        config: The sizes and the form.
+        history: Of it the age buckets; the rest decides the inputs.
+        statistics: Of the real features.
+        prior_logits: Log-odds of each task in the training rows.
     """
 
-    def __init__(self, config: TransformerConfig, *, task_only: bool) -> None:
-        super().__init__()
-        self.num_asking = 1 if task_only else None
-        self.attention_norm = nn.LayerNorm(config.width, eps=config.layernorm_eps)
-        self.attention = Attention(config)
-        self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.layernorm_eps)
-        self.feed_forward = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, tokens_CTD: Tensor) -> Tensor:
-        """[candidate, token, channel], or [candidate, 1, channel] of the task token alone."""
-        normed_CTD = self.attention_norm(tokens_CTD)
-        attended_CQD = self.attention(normed_CTD[:, : self.num_asking], normed_CTD)
-        hidden_CQD = tokens_CTD[:, : self.num_asking] + self.dropout(attended_CQD)
-        fed_CQD = self.feed_forward(self.feed_forward_norm(hidden_CQD))
-        out_CQD: Tensor = hidden_CQD + self.dropout(fed_CQD)
-        return out_CQD
-
-
-class Encoder(nn.Module):
-    """Encoder layers, then the norm of the task token."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        last = config.num_layers - 1
-        self.layers = nn.ModuleList(
-            EncoderLayer(config, task_only=place == last) for place in range(config.num_layers)
-        )
-        self.norm = nn.LayerNorm(config.width, eps=config.layernorm_eps)
-
-    def forward(self, tokens_CTD: Tensor) -> Tensor:
-        """[candidate, channel] of the task token."""
-        x_CTD = tokens_CTD
-        for layer in self.layers:
-            x_CTD = layer(x_CTD)
-        task_CD: Tensor = self.norm(x_CTD.squeeze(1))
-        return task_CD
-
-
-class Transformer(nn.Module):
-    """Features of a candidate to the log-odds of a click.
-
-    The head starts at zero and adds to the prior's log-odds, so an untrained model is the prior.
-    """
-
-    prior_logit: Tensor
+    prior_logit_H: Tensor
 
     def __init__(
         self,
         layout: TokenLayout,
         config: TransformerConfig,
+        history: HistoryConfig,
         *,
-        statistics: RealStatistics,
-        prior_logit: float,
+        statistics: Statistics,
+        prior_logits: tuple[float, ...],
     ) -> None:
         super().__init__()
-        self.tokens = FeatureTokens(layout, width=config.width, statistics=statistics)
-        self.encoder = Encoder(config)
-        self.head = nn.Linear(config.width, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        self.register_buffer("prior_logit", torch.tensor(prior_logit, dtype=torch.float32))
+        width = config.width
+        self.config = config
+        self.reads_history = bool(layout.step.names) and config.form != "no_history"
+        self.codes = CodeTable(layout, width=width)
+        self.request_tokens = FeatureTokens(
+            layout.request, width=width, statistics=statistics.request
+        )
+        self.request = RequestEncoder(config)
+        self.candidate_tokens = FeatureTokens(
+            layout.candidate, width=width, statistics=statistics.candidate
+        )
+        if self.reads_history:
+            self.step_tokens = StepTokens(
+                layout.step,
+                width=width,
+                statistics=statistics.step,
+                edge_hours=history.age_edges_hours,
+            )
+            self.history = HistoryEncoder(config)
+            self.interest = InterestAttention(config)
+        if self.reads_history and config.form == "early_fusion":
+            self.fuse = nn.Linear(width, width)
+        self.interaction = InteractionEncoder(config)
+        self.heads = Heads(num_tasks=len(config.tasks), width=width)
+        self.register_buffer("prior_logit_H", torch.tensor(prior_logits, dtype=torch.float32))
 
-    def forward(self, real_CR: Tensor, code_CN: Tensor) -> Tensor:
-        """[candidate] logit.
+    def forward(  # noqa: PLR0917  # tracing and exports take tensors by position
+        self,
+        request_real_BR: Tensor,
+        request_code_BN: Tensor,
+        step_real_BTR: Tensor,
+        step_code_BTN: Tensor,
+        step_age_BT: Tensor,
+        step_old_BT: Tensor,
+        step_weight_BT: Tensor,
+        candidate_real_BKR: Tensor,
+        candidate_code_BKN: Tensor,
+    ) -> Tensor:
+        """[request, candidate, task] logits, before calibration.
 
         Args:
-            real_CR: float32, NaN where missing.
-            code_CN: int64, each within its feature's cardinality.
+            request_real_BR: float32, NaN where missing.
+            request_code_BN: int64, within the features' cardinalities.
+            step_real_BTR: As the request's.
+            step_code_BTN: As the request's.
+            step_age_BT: float32 hours, NaN where unknown.
+            step_old_BT: bool, in the old segment.
+            step_weight_BT: float32, logged steps it stands for; 0 in padding, which is not seen.
+            candidate_real_BKR: As the request's.
+            candidate_code_BKN: As the request's.
         """
-        task_CD = self.encoder(self.tokens(real_CR, code_CN))
-        head_C1: Tensor = self.head(task_CD)
-        return self.prior_logit + head_C1.squeeze(-1)
+        of_request = (
+            *(request_real_BR, request_code_BN, step_real_BTR, step_code_BTN),
+            *(step_age_BT, step_old_BT, step_weight_BT),
+        )
+        if self.config.form != "plain":
+            state = self.encode_request(*of_request)
+            return self.score_candidates(state, candidate_real_BKR, candidate_code_BKN)
+        batch, candidates = candidate_real_BKR.shape[:2]
+        copied = [x.repeat_interleave(candidates, dim=0) for x in of_request]
+        state = self.encode_request(*copied)
+        logit_X1H = self.score_candidates(
+            state,
+            candidate_real_BKR.flatten(0, 1)[:, None],
+            candidate_code_BKN.flatten(0, 1)[:, None],
+        )
+        return logit_X1H.view(batch, candidates, -1)
 
+    def encode_request(  # noqa: PLR0917  # likewise
+        self,
+        request_real_BR: Tensor,
+        request_code_BN: Tensor,
+        step_real_BTR: Tensor,
+        step_code_BTN: Tensor,
+        step_age_BT: Tensor,
+        step_old_BT: Tensor,
+        step_weight_BT: Tensor,
+        *,
+        old_state: OldState | None = None,
+    ) -> RequestState:
+        """What is computed once a request.
 
-def _refusal(what: str, fix: str) -> ConfigError:
-    return ConfigError(f"{what}.", where="the transformer's configuration", fix=fix)
+        Args:
+            request_real_BR: As of `forward`, as are the others of its names.
+            request_code_BN: Likewise.
+            step_real_BTR: Likewise.
+            step_code_BTN: Likewise.
+            step_age_BT: Likewise.
+            step_old_BT: Likewise.
+            step_weight_BT: Likewise.
+            old_state: The old segment, where it was encoded before (`encode_old`); then the steps
+                are the recent ones alone.
+        """
+        codes_BND = self.codes(request_code_BN, "request")
+        encoded_BND = self.request(self.request_tokens(request_real_BR, codes_BND))
+        shown = self.interaction.remember(encoded_BND)
+        if not self.reads_history:
+            return RequestState(shown, None, None)
+        steps_BTD = self._steps(step_real_BTR, step_code_BTN, step_age_BT)
+        if self.config.form == "early_fusion":
+            return RequestState(shown, None, (steps_BTD, step_old_BT, step_weight_BT))
+        encoded_BTD = self.history(steps_BTD, step_old_BT, step_weight_BT, old_state)
+        memory = self.interest.remember(encoded_BTD, step_weight_BT, old_state)
+        return RequestState(shown, memory, None)
+
+    def encode_old(
+        self, step_real_BOR: Tensor, step_code_BON: Tensor, step_age_BO: Tensor, weight_BO: Tensor
+    ) -> OldState:
+        """The old segment alone: depends on nothing else of the request, and can be kept."""
+        return self.history.old_state(
+            self._steps(step_real_BOR, step_code_BON, step_age_BO), weight_BO
+        )
+
+    def score_candidates(
+        self, state: RequestState, candidate_real_BKR: Tensor, candidate_code_BKN: Tensor
+    ) -> Tensor:
+        """[request, candidate, task] logits; a candidate never sees another."""
+        codes_BKND = self.codes(candidate_code_BKN, "candidate")
+        tokens_BKND = self.candidate_tokens(candidate_real_BKR, codes_BKND)
+        if state.history is not None:
+            interest_BKD = self.interest(tokens_BKND, state.history)
+            tokens_BKND = torch.cat([tokens_BKND, interest_BKD.unsqueeze(2)], dim=2)
+        elif state.steps is not None:
+            interest_BKD = self._fused_interest(tokens_BKND, *state.steps)
+            tokens_BKND = torch.cat([tokens_BKND, interest_BKD.unsqueeze(2)], dim=2)
+        task_BKHD = self.interaction(tokens_BKND, state.request)
+        head_BKH: Tensor = self.heads(task_BKHD)
+        return self.prior_logit_H + head_BKH
+
+    def _steps(self, real_BTR: Tensor, code_BTN: Tensor, age_BT: Tensor) -> Tensor:
+        steps_BTD: Tensor = self.step_tokens(real_BTR, self.codes(code_BTN, "step"), age_BT)
+        return steps_BTD
+
+    def _fused_interest(
+        self, tokens_BKND: Tensor, steps_BTD: Tensor, old_BT: Tensor, weight_BT: Tensor
+    ) -> Tensor:
+        """Early fusion: every step knows the candidate, so each candidate has a history of its own."""
+        batch, candidates = tokens_BKND.shape[:2]
+        fused_BK1D = self.fuse(tokens_BKND.mean(dim=2)).unsqueeze(2)
+        steps_XTD = (steps_BTD.unsqueeze(1) + fused_BK1D).flatten(0, 1)
+        old_XT, weight_XT = (x.repeat_interleave(candidates, dim=0) for x in (old_BT, weight_BT))
+        encoded_XTD = self.history(steps_XTD, old_XT, weight_XT)
+        memory = self.interest.remember(encoded_XTD, weight_XT)
+        interest_X1D: Tensor = self.interest(tokens_BKND.flatten(0, 1).unsqueeze(1), memory)
+        return interest_X1D.view(batch, candidates, -1)

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,17 @@ from safetensors.torch import save_file
 from modern.calibration import Calibration
 from modern.config import ModernConfig, config_from_json
 from modern.features import FeatureSet, is_training_id, open_feature_set
-from modern.tokens import RealStatistics, layout_of
-from modern.transformer import Transformer, module_paths
+from modern.history import HistoryCode
+from modern.inputs import check_collapse, features_read
+from modern.layout import TokenLayout, layout_of
+from modern.module_places import module_places
+from modern.tokens import plain_statistics
+from modern.transformer import RankingTransformer
+from modern.transformer_config import Task
 from replay.digests import digest_of_file
 from replay.errors import ArtifactError, ConfigError
 
-FORMAT = "parity.modern/1"
+FORMAT = "parity.modern/2"
 FILES = (
     *("calibration.json", "features.json", "metrics.json", "rounding.json"),
     "weights.safetensors",
@@ -38,18 +43,24 @@ class TransformerArtifact:
 
     Attributes:
         manifest: As it stands in manifest.json.
+        feature_set: What the model reads of features.json.
+        layout: Which features become tokens.
         model: In evaluation mode.
+        calibrations: Of each task.
         rounding: Module path to the largest float32 error measured there.
+        history_code: What reads the history; a planted fault replaces a part of it.
     """
 
     training_id: str
     manifest: Mapping[str, Any]
     feature_set: FeatureSet
     config: ModernConfig
-    model: Transformer
-    calibration: Calibration
+    layout: TokenLayout
+    model: RankingTransformer
+    calibrations: Mapping[Task, Calibration]
     rounding: Mapping[str, float]
     metrics: Mapping[str, Any]
+    history_code: HistoryCode = field(default_factory=HistoryCode)
 
 
 def save_artifact(
@@ -57,8 +68,8 @@ def save_artifact(
     *,
     manifest: Mapping[str, Any],
     features_json: bytes,
-    model: Transformer,
-    calibration: Calibration,
+    model: RankingTransformer,
+    calibrations: Mapping[Task, Calibration],
     rounding: Mapping[str, float],
     metrics: Mapping[str, Any],
 ) -> None:
@@ -69,7 +80,7 @@ def save_artifact(
         manifest: With its "training_id"; the format and the files' digests are added here.
         features_json: The bytes of features.json.
         model: Its parameters and statistics become weights.safetensors.
-        calibration: Becomes calibration.json.
+        calibrations: Of each task; become calibration.json.
         rounding: Module path to its largest error; becomes rounding.json.
         metrics: Becomes metrics.json.
 
@@ -88,8 +99,7 @@ def save_artifact(
             fresh / "calibration.json",
             {
                 "training_id": training_id,
-                "slope": calibration.slope,
-                "intercept": calibration.intercept,
+                "tasks": {task: asdict(found) for task, found in calibrations.items()},
             },
         )
         _write_json(
@@ -148,14 +158,18 @@ def load_artifact(folder: Path) -> TransformerArtifact:
             where=str(folder / "features.json"),
             fix=_FIX,
         )
+    feature_set = features_read(feature_set, config.transformer)
+    check_collapse(config.history, feature_set)
+    layout = layout_of(feature_set)
     return TransformerArtifact(
         training_id=training_id,
         manifest=manifest,
         feature_set=feature_set,
         config=config,
-        model=_read_model(folder / "weights.safetensors", feature_set, config, training_id),
-        calibration=_read_calibration(folder / "calibration.json", training_id),
-        rounding=_read_rounding(folder / "rounding.json", config, training_id),
+        layout=layout,
+        model=_read_model(folder / "weights.safetensors", layout, config, training_id),
+        calibrations=_read_calibrations(folder / "calibration.json", config, training_id),
+        rounding=_read_rounding(folder / "rounding.json", layout, config, training_id),
         metrics=_read_json(folder / "metrics.json", training_id),
     )
 
@@ -185,16 +199,15 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _read_model(
-    path: Path, feature_set: FeatureSet, config: ModernConfig, training_id: str
-) -> Transformer:
-    layout = layout_of(feature_set)
-    blank = torch.ones(len(layout.real)).numpy()
+    path: Path, layout: TokenLayout, config: ModernConfig, training_id: str
+) -> RankingTransformer:
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced below
-        model = Transformer(
+        model = RankingTransformer(
             layout,
             config.transformer,
-            statistics=RealStatistics(mean=blank, scale=blank),
-            prior_logit=0.0,
+            config.history,
+            statistics=plain_statistics(layout),
+            prior_logits=(0.0,) * len(config.transformer.tasks),
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -216,17 +229,28 @@ def _read_model(
     return model.eval().requires_grad_(False)
 
 
-def _read_calibration(path: Path, training_id: str) -> Calibration:
-    value = _read_json(path, training_id)
-    slope, intercept = (_finite(value.get(name), name, path) for name in ("slope", "intercept"))
-    if slope <= 0:
-        raise _damaged(f"slope is {slope}; a calibration never reverses the ranking", path)
-    return Calibration(slope=slope, intercept=intercept)
+def _read_calibrations(
+    path: Path, config: ModernConfig, training_id: str
+) -> dict[Task, Calibration]:
+    tasks = _read_json(path, training_id).get("tasks")
+    if not isinstance(tasks, dict) or set(tasks) != set(config.transformer.tasks):
+        raise _damaged("'tasks' does not list the tasks of the configuration", path)
+    found: dict[Task, Calibration] = {}
+    for task in config.transformer.tasks:
+        value = tasks[task] if isinstance(tasks[task], dict) else {}
+        slope, intercept = (_finite(value.get(n), n, path) for n in ("slope", "intercept"))
+        if slope <= 0:
+            raise _damaged(f"slope is {slope}; a calibration never reverses the ranking", path)
+        found[task] = Calibration(slope=slope, intercept=intercept)
+    return found
 
 
-def _read_rounding(path: Path, config: ModernConfig, training_id: str) -> dict[str, float]:
+def _read_rounding(
+    path: Path, layout: TokenLayout, config: ModernConfig, training_id: str
+) -> dict[str, float]:
     errors = _read_json(path, training_id).get("largest_error")
-    paths = module_paths(config.transformer)
+    places = module_places(layout, config.transformer)
+    paths = [place.path for place in places if not place.discrete]
     if not isinstance(errors, dict) or set(errors) != set(paths):
         raise _damaged("'largest_error' does not list the modules of the configuration", path)
     return {name: _finite(errors[name], name, path) for name in paths}

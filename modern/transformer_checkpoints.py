@@ -1,4 +1,4 @@
-"""The checkpoints of the transformer stack: features, tokens, every module in order, outputs."""
+"""The checkpoints of the transformer stack: features, history, tokens, every module, outputs."""
 
 from __future__ import annotations
 
@@ -6,24 +6,45 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modern.features import FeatureSet
+from modern.features_steps import PREFIX
+from modern.module_places import AGE, OLD, PLACE, WEIGHT, ModulePlace, module_places
 from modern.rounding import MARGIN
-from modern.tokens import layout_of
+from modern.transformer_config import HistoryConfig, Task
 from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding
 
 if TYPE_CHECKING:
     from modern.transformer_artifact import TransformerArtifact
 
+ROUNDED_ONCE = Rounding(ulps=0.5, why="computed in float64, rounded once to float32")
+
 
 def transformer_checkpoints(artifact: TransformerArtifact, *, stack: str) -> CheckpointGraph:
     """The graph of one artifact; the layers' names are module paths."""
+    config, reads_history = artifact.config, artifact.model.reads_history
+    places = module_places(artifact.layout, config.transformer)
     return CheckpointGraph(
-        [*_of_features(artifact.feature_set), *_of_modules(artifact), *_of_outputs(artifact)],
+        [
+            *_of_features(artifact.feature_set, reads_history=reads_history),
+            *(_of_history(config.history) if reads_history else ()),
+            *(_of_module(artifact, place) for place in places),
+            *_of_outputs(artifact),
+        ],
         stack=stack,
     )
 
 
-def _of_features(feature_set: FeatureSet) -> Iterator[Checkpoint]:
-    for feature in feature_set.features:
+def logit_name(artifact: TransformerArtifact, task: Task) -> str:
+    """The checkpoint of a task's logit; the first task's is `logit`."""
+    return "logit" if task == artifact.config.transformer.tasks[0] else f"logit.{task}"
+
+
+def probability_name(artifact: TransformerArtifact, task: Task) -> str:
+    """The checkpoint of a task's calibrated probability; the first task's is `pctr`."""
+    return "pctr" if task == artifact.config.transformer.tasks[0] else f"p.{task}"
+
+
+def _of_features(feature_set: FeatureSet, *, reads_history: bool) -> Iterator[Checkpoint]:
+    for feature in feature_set.everything if reads_history else feature_set.features:
         is_real = feature.dtype == "float32"
         yield Checkpoint(
             name=f"features.{feature.name}",
@@ -32,74 +53,63 @@ def _of_features(feature_set: FeatureSet) -> Iterator[Checkpoint]:
             dtype=feature.dtype,
             missing="nan" if is_real else "none",
             exact=feature.exact,
-            rounding=None
-            if feature.exact
-            else Rounding(ulps=0.5, why="computed in float64, rounded once to float32"),
+            rounding=None if feature.exact else ROUNDED_ONCE,
         )
 
 
-def _of_modules(artifact: TransformerArtifact) -> Iterator[Checkpoint]:
-    config = artifact.config.transformer
-    num_tokens = layout_of(artifact.feature_set).num_tokens
-    features = tuple(f"features.{feature.name}" for feature in artifact.feature_set.features)
-    yield _tokens(artifact, "tokens", num_tokens, after=features)
-    before = "tokens"
-    for place in range(config.num_layers):
-        layer = f"encoder.layers.{place}"
-        # The last layer computes the task token alone.
-        asking = 1 if place == config.num_layers - 1 else num_tokens
-        norm, attention = f"{layer}.attention_norm", f"{layer}.attention"
-        fed_norm, fed = f"{layer}.feed_forward_norm", f"{layer}.feed_forward"
-        yield _tokens(artifact, norm, num_tokens, after=(before,))
-        yield _tokens(artifact, attention, asking, after=(norm,))
-        yield _tokens(artifact, fed_norm, asking, after=(attention, before))
-        yield _tokens(artifact, fed, asking, after=(fed_norm,))
-        yield _tokens(artifact, layer, asking, after=(fed, attention, before))
-        before = layer
+def _of_history(history: HistoryConfig) -> Iterator[Checkpoint]:
     yield Checkpoint(
-        name="encoder.norm",
-        stage="layer",
-        axes=("candidate", "channel"),
-        shape=(config.width,),
+        name=AGE,
+        stage="feature",
+        axes=("step",),
         dtype="float32",
-        after=(before,),
-        rounding=_measured(artifact, "encoder.norm"),
+        unit="hours",
+        missing="nan",
+        rounding=ROUNDED_ONCE,
+    )
+    yield Checkpoint(name=OLD, stage="feature", axes=("step",), dtype="int32", exact=True)
+    # Only what collapses looks at times and values.
+    keys = tuple(f"features.{PREFIX}{name}" for name in history.collapse_by)
+    yield Checkpoint(
+        name=WEIGHT,
+        stage="encoding",
+        axes=("step",),
+        dtype="float32",
+        after=(*keys, AGE, OLD) if keys else (),
+        unit="steps",
+        exact=True,
     )
     yield Checkpoint(
-        name="head",
-        stage="layer",
-        axes=("candidate", "task"),
-        shape=(1,),
-        dtype="float32",
-        after=("encoder.norm",),
-        unit="log-odds",
-        rounding=_measured(artifact, "head"),
+        name=PLACE,
+        stage="encoding",
+        axes=("step",),
+        dtype="int32",
+        after=(OLD, WEIGHT),
+        unit="place",
+        exact=True,
+    )
+
+
+def _of_module(artifact: TransformerArtifact, place: ModulePlace) -> Checkpoint:
+    return Checkpoint(
+        name=place.path,
+        stage=place.stage,
+        axes=(place.axis, *(name for name, _ in place.inner)),
+        shape=place.shape,
+        dtype="int64" if place.discrete else "float32",
+        after=place.after,
+        unit="log-odds" if place.path == "heads" else "1",
+        # A step that is not read has no row here.
+        missing="nan" if place.axis == "step" and not place.discrete else "none",
+        exact=place.discrete,
+        rounding=None if place.discrete else _measured(artifact, place.path),
     )
 
 
 def _of_outputs(artifact: TransformerArtifact) -> Iterator[Checkpoint]:
     money = artifact.feature_set.money
-    logit_bound = MARGIN * artifact.rounding["head"] + 2.0**-24 * _largest_logit(artifact)
-    yield Checkpoint(
-        name="logit",
-        stage="output",
-        axes=("candidate",),
-        dtype="float32",
-        after=("head",),
-        unit="log-odds",
-        rounding=Rounding(absolute=logit_bound, why="the head's bound and one float32 addition"),
-    )
-    yield Checkpoint(
-        name="pctr",
-        stage="output",
-        axes=("candidate",),
-        dtype="float32",
-        after=("logit",),
-        rounding=Rounding(
-            absolute=artifact.calibration.slope / 4 * logit_bound + 2.0**-25,
-            why="slope / 4 x the logit's bound, and one rounding to float32",
-        ),
-    )
+    for task in artifact.config.transformer.tasks:
+        yield from _of_task(artifact, task)
     if money is not None:
         yield Checkpoint(
             name="ecpm_micros",
@@ -122,26 +132,37 @@ def _of_outputs(artifact: TransformerArtifact) -> Iterator[Checkpoint]:
     )
 
 
+def _of_task(artifact: TransformerArtifact, task: Task) -> Iterator[Checkpoint]:
+    bound = MARGIN * artifact.rounding["heads"] + 2.0**-24 * _largest_logit(artifact)
+    logit = logit_name(artifact, task)
+    yield Checkpoint(
+        name=logit,
+        stage="output",
+        axes=("candidate",),
+        dtype="float32",
+        after=("heads",),
+        unit="log-odds",
+        rounding=Rounding(absolute=bound, why="the heads' bound and one float32 addition"),
+    )
+    yield Checkpoint(
+        name=probability_name(artifact, task),
+        stage="output",
+        axes=("candidate",),
+        dtype="float32",
+        after=(logit,),
+        rounding=Rounding(
+            absolute=artifact.calibrations[task].slope / 4 * bound + 2.0**-25,
+            why="slope / 4 x the logit's bound, and one rounding to float32",
+        ),
+    )
+
+
 def _largest_logit(artifact: TransformerArtifact) -> float:
     """What no |logit| exceeds: a normed vector of D channels has none above sqrt(D)."""
-    norm, head = artifact.model.encoder.norm, artifact.model.head
+    norm, heads = artifact.model.interaction.norm, artifact.model.heads
     normed_D = norm.weight.abs() * norm.weight.numel() ** 0.5 + norm.bias.abs()
-    largest = artifact.model.prior_logit.abs() + head.weight.abs() @ normed_D + head.bias.abs()
-    return float(largest)
-
-
-def _tokens(
-    artifact: TransformerArtifact, name: str, num_tokens: int, *, after: tuple[str, ...]
-) -> Checkpoint:
-    return Checkpoint(
-        name=name,
-        stage="encoding" if name == "tokens" else "layer",
-        axes=("candidate", "token", "channel"),
-        shape=(num_tokens, artifact.config.transformer.width),
-        dtype="float32",
-        after=after,
-        rounding=_measured(artifact, name),
-    )
+    prior_H = artifact.model.prior_logit_H.abs()
+    return float((prior_H + heads.weight.abs() @ normed_D + heads.bias.abs()).max())
 
 
 def _measured(artifact: TransformerArtifact, name: str) -> Rounding:

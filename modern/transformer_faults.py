@@ -1,113 +1,278 @@
-"""Real faults for drills: each changes the transformer's configuration, weights or features."""
+"""Real faults for drills: each changes the transformer's configuration, weights, features or code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import replace
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from modern.attention import FeedForward, KeysValues, SelfAttention
 from modern.features import FeatureSet
+from modern.features_columns import Columns
 from modern.features_discrete import Hash
 from modern.features_numeric import Hour, Weekday
 from modern.features_spec import FeatureSpec
-from modern.transformer import Attention, FeedForward, module_paths
+from modern.history import HistoryCode, StepTimes, requests_of
+from modern.interaction import CandidateAttention, TaskAttention
+from modern.interest import InterestAttention, Memory
+from modern.module_places import AGE, PLACE, module_places
+from modern.tokens import AgeBuckets, CodeTable, StepTokens
+from modern.transformer import Heads
 from modern.transformer_artifact import TransformerArtifact
-from replay.capabilities import Fault
+from modern.transformer_config import HistoryConfig
+from replay.capabilities import Fault, Where
 
 # Keras's default, where PyTorch's is 1e-5: what a careless translation brings.
 OTHER_EPS = 1e-3
 TOKYO_MINUTES = 540
+DROPPED = 0.1  # the share that dropout zeroes where it is left on and was trained without
+
+Change = Callable[[TransformerArtifact], TransformerArtifact]
+Ints = NDArray[np.int64]
+Steps = NDArray[np.int32]
+Floats = NDArray[np.float32]
+Places = Callable[[Ints, Steps, Floats, HistoryConfig], Steps]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planted:
+    """A fault and how it is put in."""
+
+    fault: Fault
+    change: Change
 
 
 def transformer_faults(artifact: TransformerArtifact) -> tuple[Fault, ...]:
     """The faults that this artifact has room for, in execution order."""
-    return (*_feature_faults(artifact.feature_set), *_module_faults(artifact))
+    return tuple(planted.fault for planted in _all(artifact))
 
 
 def put_fault(artifact: TransformerArtifact, fault: Fault) -> TransformerArtifact:
     """A copy with the fault in it; `fault` is one of `transformer_faults`."""
-    if fault.kind in {"utc_offset", "hash_seed"}:
-        name = fault.checkpoint.removeprefix("features.")
-        features = tuple(
-            _other_parameter(feature) if feature.name == name else feature
-            for feature in artifact.feature_set.features
-        )
-        return replace(artifact, feature_set=replace(artifact.feature_set, features=features))
-    model = deepcopy(artifact.model)
-    module = model.get_submodule(fault.checkpoint)
-    if fault.kind == "layernorm_eps":
-        cast("nn.LayerNorm", module).eps = OTHER_EPS
-    elif fault.kind == "gelu_tanh":
-        cast("FeedForward", module).activation = nn.GELU(approximate="tanh")
-    else:
-        _scale_largest_row(_last_weight(module))
-    return replace(artifact, model=model)
+    wanted = (fault.kind, fault.checkpoint)
+    for planted in _all(artifact):
+        if (planted.fault.kind, planted.fault.checkpoint) == wanted:
+            return planted.change(artifact)
+    raise AssertionError(f"{fault} is not offered")
 
 
-def _feature_faults(feature_set: FeatureSet) -> Iterator[Fault]:
-    for feature in feature_set.features:
+def _all(artifact: TransformerArtifact) -> Iterator[_Planted]:
+    yield from _feature_faults(artifact.feature_set)
+    if artifact.model.reads_history:
+        yield from _history_faults(artifact)
+    for place in module_places(artifact.layout, artifact.config.transformer):
+        yield from _module_faults(place.path, artifact.model.get_submodule(place.path))
+
+
+def _feature_faults(feature_set: FeatureSet) -> Iterator[_Planted]:
+    for feature in feature_set.everything:
         if isinstance(feature, Hour | Weekday):
-            yield Fault(
-                kind="utc_offset",
-                checkpoint=f"features.{feature.name}",
-                where="configuration",
-                says="UTC is taken for local time (or Tokyo's clock for UTC)",
-            )
+            kind, says = "utc_offset", "UTC is taken for local time (or Tokyo's clock for UTC)"
         elif isinstance(feature, Hash):
-            yield Fault(
-                kind="hash_seed",
-                checkpoint=f"features.{feature.name}",
-                where="configuration",
-                says="the hash is seeded with one more",
-            )
+            kind, says = "hash_seed", "the hash is seeded with one more"
+        else:
+            continue
+        yield _planted(
+            kind, f"features.{feature.name}", "configuration", says, _with_feature(feature)
+        )
 
 
-def _module_faults(artifact: TransformerArtifact) -> Iterator[Fault]:
-    for path in module_paths(artifact.config.transformer):
-        module = artifact.model.get_submodule(path)
-        if isinstance(module, nn.LayerNorm):
-            yield Fault(
-                kind="layernorm_eps",
-                checkpoint=path,
-                where="configuration",
-                says=f"the norm's epsilon is {OTHER_EPS:g} instead of {module.eps:g}",
-            )
-        if isinstance(module, FeedForward):
-            yield Fault(
-                kind="gelu_tanh",
-                checkpoint=path,
-                where="configuration",
-                says="GELU is approximated by tanh",
-            )
-        if isinstance(module, Attention | FeedForward | nn.Linear):
-            yield Fault(
-                kind="weight_scale",
-                checkpoint=path,
-                where="artifact",
-                says="one row of the weights that are applied last is 1 % too large",
-            )
+def _with_feature(feature: FeatureSpec) -> Change:
+    def other(one: FeatureSpec) -> FeatureSpec:
+        if one.name != feature.name:
+            return one
+        if isinstance(one, Hash):
+            return replace(one, seed=(one.seed + 1) % 2**32)
+        assert isinstance(one, Hour | Weekday), "only these are offered"
+        return replace(one, utc_offset_minutes=0 if one.utc_offset_minutes else TOKYO_MINUTES)
+
+    def change(artifact: TransformerArtifact) -> TransformerArtifact:
+        changed = replace(
+            artifact.feature_set,
+            features=tuple(map(other, artifact.feature_set.features)),
+            steps=tuple(map(other, artifact.feature_set.steps)),
+        )
+        return replace(artifact, feature_set=changed)
+
+    return change
 
 
-def _other_parameter(feature: FeatureSpec) -> FeatureSpec:
-    if isinstance(feature, Hash):
-        return replace(feature, seed=(feature.seed + 1) % 2**32)
-    assert isinstance(feature, Hour | Weekday), "only these are offered"
-    return replace(feature, utc_offset_minutes=0 if feature.utc_offset_minutes else TOKYO_MINUTES)
+def _history_faults(artifact: TransformerArtifact) -> Iterator[_Planted]:
+    code = artifact.history_code
+
+    def with_code(**changed: Any) -> Change:
+        return lambda before: replace(before, history_code=replace(code, **changed))
+
+    yield _planted(
+        "age_in_days", AGE, "code", "ages are in days", with_code(step_times=_in_days(code))
+    )
+    for kind, says, wrong in (
+        ("history_lag", "the newest step has not arrived yet", _without_the_newest),
+        ("truncate_newest", "the oldest steps are kept, not the newest", _keeping_the_oldest),
+        ("reverse_history", "the steps stand newest first", _newest_first),
+    ):
+        yield _planted(kind, PLACE, "code", says, with_code(step_places=wrong(code)))
 
 
-def _last_weight(module: nn.Module) -> Tensor:
-    if isinstance(module, Attention):
-        return module.out.weight
+def _in_days(code: HistoryCode) -> Callable[[Columns, HistoryConfig], StepTimes]:
+    def wrong(columns: Columns, config: HistoryConfig) -> StepTimes:
+        times = code.step_times(columns, config)
+        return replace(times, age_hours=times.age_hours / np.float32(24))
+
+    return wrong
+
+
+def _without_the_newest(code: HistoryCode) -> Places:
+    def wrong(offsets: Ints, old: Steps, weight: Floats, config: HistoryConfig) -> Steps:
+        arrived = weight.copy()
+        arrived[offsets[1:][np.diff(offsets) > 0] - 1] = 0
+        return code.step_places(offsets, old, arrived, config)
+
+    return wrong
+
+
+def _keeping_the_oldest(code: HistoryCode) -> Places:
+    def wrong(offsets: Ints, old: Steps, weight: Floats, config: HistoryConfig) -> Steps:
+        # Read backwards the newest are the oldest; then turned round again, rows and places.
+        turned = offsets[-1] - offsets[::-1]
+        place = code.step_places(turned, old[::-1], weight[::-1], config)[::-1]
+        return _newest_first_of(offsets, place)
+
+    return wrong
+
+
+def _newest_first(code: HistoryCode) -> Places:
+    def wrong(offsets: Ints, old: Steps, weight: Floats, config: HistoryConfig) -> Steps:
+        return _newest_first_of(offsets, code.step_places(offsets, old, weight, config))
+
+    return wrong
+
+
+def _newest_first_of(offsets: Ints, place: Steps) -> Steps:
+    read = np.zeros(len(offsets) - 1, dtype=np.int32)
+    np.add.at(read, requests_of(offsets), place >= 0)
+    turned: Steps = np.where(place >= 0, read[requests_of(offsets)] - 1 - place, -1)
+    return turned.astype(np.int32)
+
+
+def _module_faults(path: str, module: nn.Module) -> Iterator[_Planted]:
+    if isinstance(module, nn.LayerNorm):
+        says = f"the norm's epsilon is {OTHER_EPS:g} instead of {module.eps:g}"
+        yield _planted("layernorm_eps", path, "configuration", says, _with_module(path, _other_eps))
     if isinstance(module, FeedForward):
-        return module.down.weight
-    return cast("nn.Linear", module).weight
+        says = "GELU is approximated by tanh"
+        yield _planted("gelu_tanh", path, "configuration", says, _with_module(path, _tanh))
+    if isinstance(module, AgeBuckets):
+        says = "ages are one bucket too high"
+        yield _planted("age_bucket", path, "code", says, _with_class(path, _OneBucketHigher))
+    if isinstance(module, StepTokens):
+        says = "codes lack the one that padding takes: the first is padding's"
+        yield _planted("padding_id_shared", path, "code", says, _with_class("codes", _Unshifted))
+    if isinstance(module, SelfAttention) and path.startswith("history."):
+        says = "steps see what the mask hides, and nothing else"
+        yield _planted("mask_inverted", path, "code", says, _with_class(path, _SelfInverted))
+    if isinstance(module, InterestAttention):
+        says = "candidates see the padding, and nothing else"
+        yield _planted("mask_inverted", path, "code", says, _with_class(path, _InterestInverted))
+    if isinstance(module, WITH_DROPOUT):
+        says = f"dropout of {DROPPED:g} is left on"
+        yield _planted("dropout_left_on", path, "code", says, _with_module(path, _dropping))
+    if isinstance(module, (*WITH_DROPOUT, Heads)):
+        says = "one row of the weights that are applied last is 1 % too large"
+        yield _planted("weight_scale", path, "artifact", says, _with_module(path, _scaled))
 
 
-def _scale_largest_row(weight: Tensor) -> None:
+WITH_DROPOUT = (SelfAttention, CandidateAttention, TaskAttention, InterestAttention, FeedForward)
+
+
+def _with_module(path: str, change: Callable[[nn.Module], None]) -> Change:
+    def changed(artifact: TransformerArtifact) -> TransformerArtifact:
+        model = deepcopy(artifact.model)
+        change(model.get_submodule(path))
+        return replace(artifact, model=model)
+
+    return changed
+
+
+def _with_class(path: str, kind: type[nn.Module]) -> Change:
+    """The same parameters under other code."""
+
+    def put(module: nn.Module) -> None:
+        module.__class__ = kind
+
+    return _with_module(path, put)
+
+
+def _other_eps(module: nn.Module) -> None:
+    cast("nn.LayerNorm", module).eps = OTHER_EPS
+
+
+def _tanh(module: nn.Module) -> None:
+    cast("FeedForward", module).activation = nn.GELU(approximate="tanh")
+
+
+def _dropping(module: nn.Module) -> None:
+    module.dropout = _LeftOn()
+
+
+def _scaled(module: nn.Module) -> None:
+    if isinstance(module, Heads):
+        weight: Tensor = module.weight
+    else:
+        last = module.down if isinstance(module, FeedForward) else module.out
+        weight = cast("nn.Linear", last).weight
     with torch.no_grad():
         row = int(weight.abs().sum(dim=1).argmax())
         weight[row] *= 1.01
+
+
+class _OneBucketHigher(AgeBuckets):
+    def forward(self, age_BT: Tensor) -> Tensor:
+        return (super().forward(age_BT) + 1).clamp(max=self.num_buckets)
+
+
+class _Unshifted(CodeTable):
+    def forward(self, code_XN: Tensor, side: str) -> Tensor:
+        return super().forward((code_XN - 1).clamp(min=0) if side == "step" else code_XN, side)
+
+
+class _SelfInverted(SelfAttention):
+    def forward(
+        self, normed_BSD: Tensor, bias_B1SL: Tensor | None, before: KeysValues | None = None
+    ) -> Tensor:
+        return super().forward(normed_BSD, _inverted(bias_B1SL), before)
+
+
+class _InterestInverted(InterestAttention):
+    def forward(self, candidates_BKND: Tensor, memory: Memory) -> Tensor:
+        inverted = _inverted(memory.bias_B11L)
+        assert inverted is not None, "a memory has one"
+        return super().forward(candidates_BKND, Memory(memory.shown, inverted))
+
+
+class _LeftOn(nn.Module):
+    """Dropout as in training, by a seed of its own: a drill gives the same twice."""
+
+    def forward(self, x_XD: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        kept_XD = torch.rand(x_XD.shape, generator=generator) >= DROPPED
+        return x_XD * kept_XD / (1 - DROPPED)
+
+
+def _inverted(bias: Tensor | None) -> Tensor | None:
+    if bias is None:
+        return None
+    hidden = bias < torch.finfo(bias.dtype).min / 4
+    return torch.where(hidden, 0.0, torch.finfo(bias.dtype).min / 2).to(bias.dtype)
+
+
+def _planted(kind: str, checkpoint: str, where: Where, says: str, change: Change) -> _Planted:
+    return _Planted(
+        fault=Fault(kind=kind, checkpoint=checkpoint, where=where, says=says), change=change
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -14,13 +14,15 @@ import torch
 import modern
 from modern.calibration import pctr_from_logits
 from modern.features import compute_features
-from modern.features_columns import integers
+from modern.features_columns import Columns, integers
 from modern.forward import Forward, run_forward
+from modern.history import StepTimes
+from modern.inputs import ModelInputs, history_keys, inputs_from_features, no_times
+from modern.module_places import AGE, OLD, PLACE, WEIGHT, module_places
 from modern.port_stack import ranks
-from modern.tokens import inputs_from_features
-from modern.transformer import module_paths
 from modern.transformer_artifact import TransformerArtifact, load_artifact
-from modern.transformer_checkpoints import transformer_checkpoints
+from modern.transformer_checkpoints import logit_name, probability_name, transformer_checkpoints
+from modern.transformer_config import Task
 from modern.transformer_faults import put_fault, transformer_faults
 from replay.capabilities import Fault
 from replay.checkpoint import CheckpointGraph
@@ -142,10 +144,11 @@ class TransformerStack:
 
     def configuration(self) -> Mapping[str, str]:
         """What is set rather than learned, as it is: feature by feature, module by module."""
-        features = self.artifact.feature_set.features
-        config = asdict(self.artifact.config.transformer)
+        features = self.artifact.feature_set.everything
+        config = self.artifact.config
         found = {f"features.{feature.name}": repr(feature) for feature in features}
-        found |= {f"transformer.{name}": str(value) for name, value in config.items()}
+        for part, values in (("transformer", config.transformer), ("history", config.history)):
+            found |= {f"{part}.{name}": str(value) for name, value in asdict(values).items()}
         for path, module in self.artifact.model.named_modules():
             if isinstance(module, torch.nn.LayerNorm):
                 found[f"{path}.eps"] = str(module.eps)
@@ -169,7 +172,15 @@ class _Run:
         self.batch = batch
         self.capture = capture
         self.given = given
-        self.modules = frozenset(module_paths(artifact.config.transformer))
+        self.feature_set = artifact.feature_set
+        self.history = history_keys(artifact.config.history)
+        tasks = artifact.config.transformer.tasks
+        self.tasks = {logit_name(artifact, task): place for place, task in enumerate(tasks)}
+        self.probabilities = {probability_name(artifact, task): task for task in tasks}
+        self.modules = {
+            place.path: place
+            for place in module_places(artifact.layout, artifact.config.transformer)
+        }
 
     def produced(self, name: str) -> Array:
         """What the stack computes at a checkpoint."""
@@ -177,8 +188,18 @@ class _Run:
             return self.features[name.removeprefix("features.")]
         if name in self.modules:
             return self.forward.recorded[name]
-        steps = {"logit": self._logit, "pctr": self._pctr, "ecpm_micros": self._ecpm_micros}
-        return steps[name]() if name in steps else self._rank()
+        if name in self.tasks:
+            return self._logit(self.tasks[name])
+        if name in self.probabilities:
+            return self._probability(self.probabilities[name])
+        steps: dict[str, Callable[[], Array]] = {
+            AGE: lambda: self.times.age_hours,
+            OLD: lambda: self.times.old,
+            WEIGHT: lambda: self.weight,
+            PLACE: lambda: self.place,
+            "ecpm_micros": self._ecpm_micros,
+        }
+        return steps.get(name, self._rank)()
 
     def used(self, name: str) -> Array:
         """What the stack carries on with: what was given, else what it computed."""
@@ -187,39 +208,74 @@ class _Run:
     @cached_property
     def features(self) -> Mapping[str, Array]:
         """Feature name to what the stack computes; only those that somebody reads."""
-        feature_set = self.artifact.feature_set
-        outputs = self.capture - {f"features.{feature.name}" for feature in feature_set.features}
-        wanted = {
-            feature.name
-            for feature in feature_set.features
-            if outputs or f"features.{feature.name}" in self.capture
-        }
-        return compute_features(self.batch, feature_set, names=wanted)
+        captured = {n.removeprefix("features.") for n in self.capture if n.startswith("features.")}
+        by_history = {AGE, OLD, PLACE, WEIGHT} & self.capture
+        names = {feature.name for feature in self.feature_set.everything}
+        if len(captured) + len(by_history) == len(self.capture):
+            # Nothing but features, and what is read of a history by them.
+            names = captured | (set(self.history.collapse_by) if by_history else set())
+        return compute_features(self.batch, self.feature_set, names=names)
+
+    @cached_property
+    def times(self) -> StepTimes:
+        """What the stack computes of when steps happened."""
+        if not self.feature_set.steps:
+            return no_times()
+        return self.artifact.history_code.step_times(Columns(self.batch), self.history)
+
+    @cached_property
+    def weight(self) -> Array:
+        """How many steps each step stands for, from what is used of times and features."""
+        keys = {name: self.used(f"features.{name}") for name in self.history.collapse_by}
+        return self.artifact.history_code.step_weights(
+            self.batch.keys.step_offsets, self._used_times(), keys, self.history
+        )
+
+    @cached_property
+    def place(self) -> Array:
+        """Which steps are read, from what is used of their segments and weights."""
+        return self.artifact.history_code.step_places(
+            self.batch.keys.step_offsets, self.used(OLD), self.used(WEIGHT), self.history
+        )
 
     @cached_property
     def forward(self) -> Forward:
         """One pass through the modules, over what was given for features and modules."""
-        features = {
-            feature.name: self.used(f"features.{feature.name}")
-            for feature in self.artifact.feature_set.features
-        }
-        inputs = inputs_from_features(
-            features,
-            self.artifact.feature_set,
-            request_of=self.batch.keys.request_of("candidate"),
-        )
         return run_forward(
             self.artifact.model,
-            inputs,
-            record=self.capture & self.modules,
-            given={name: array for name, array in self.given.items() if name in self.modules},
+            self._inputs(),
+            record=[self.modules[name] for name in self.modules if name in self.capture],
+            given={
+                self.modules[name]: array
+                for name, array in self.given.items()
+                if name in self.modules
+            },
         )
 
-    def _logit(self) -> Array:
-        return self.forward.logit
+    def _inputs(self) -> ModelInputs:
+        feature_set = self.feature_set
+        features = {f.name: self.used(f"features.{f.name}") for f in feature_set.everything}
+        reads = bool(feature_set.steps)
+        return inputs_from_features(
+            features,
+            feature_set,
+            keys=self.batch.keys,
+            times=self._used_times(),
+            weight=self.used(WEIGHT) if reads else np.zeros(0, np.float32),
+            place=self.used(PLACE) if reads else np.zeros(0, np.int32),
+        )
 
-    def _pctr(self) -> Array:
-        return pctr_from_logits(self.used("logit"), self.artifact.calibration)
+    def _used_times(self) -> StepTimes:
+        if not self.feature_set.steps:
+            return no_times()
+        return StepTimes(age_hours=self.used(AGE), old=self.used(OLD))
+
+    def _logit(self, place: int) -> Array:
+        return self.forward.logits[:, place]
+
+    def _probability(self, task: Task) -> Array:
+        logit = self.used(logit_name(self.artifact, task))
+        return pctr_from_logits(logit, self.artifact.calibrations[task])
 
     def _ecpm_micros(self) -> Array:
         money = self.artifact.feature_set.money

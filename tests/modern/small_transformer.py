@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,39 @@ import torch
 
 from modern.calibration import Calibration
 from modern.config import ModernConfig
-from modern.data import rows_from_batch
 from modern.features import FeatureSet, feature_set_from_json
+from modern.fit import statistics_of_inputs
+from modern.inputs import ModelInputs, features_read, inputs_from_batch
+from modern.layout import layout_of
+from modern.module_places import module_places
 from modern.rounding import measure_rounding
-from modern.tokens import layout_of, statistics_of
-from modern.transformer import Transformer, TransformerConfig, module_paths
+from modern.transformer import RankingTransformer
 from modern.transformer_artifact import save_artifact
+from modern.transformer_config import Form, HistoryConfig, Task, TransformerConfig
 from tests.builders import random_batch
 
 TRAINING_ID = "0123456789abcdef" * 2
 FEATURES_ID = "fedcba9876543210" * 2
+# Small enough for histories of four steps to be cut, collapsed and split into both segments.
 CONFIG = ModernConfig(
-    transformer=TransformerConfig(width=8, num_layers=2, num_heads=2, feed_forward=12)
+    transformer=TransformerConfig(width=8, num_layers=2, num_heads=2, feed_forward=12),
+    history=HistoryConfig(
+        recent_hours=48.0,
+        max_old=2,
+        max_recent=2,
+        collapse_by=("action",),
+        collapse_hours=24.0 * 365,
+    ),
 )
 
 
+def config(*, form: Form = "shared", tasks: tuple[Task, ...] = ("click",)) -> ModernConfig:
+    """The same in another form, or with other heads."""
+    return replace(CONFIG, transformer=replace(CONFIG.transformer, form=form, tasks=tasks))
+
+
 def features_json(*, money: str | None = "candidate.bid_micros") -> dict[str, Any]:
-    """A feature set with a request and a candidate feature of real and discrete kinds."""
+    """A feature set with features of request, candidate and step, of real and discrete kinds."""
     return {
         "format": "parity.features/1",
         "training_id": FEATURES_ID,
@@ -62,6 +79,23 @@ def features_json(*, money: str | None = "candidate.bid_micros") -> dict[str, An
                 "edges": [0.0, 10.0, 100.0],
             },
         ],
+        "history": [
+            {
+                "name": "action",
+                "kind": "hash",
+                "sources": ["history.action"],
+                "seed": 5,
+                "buckets": 4,
+                "normalise": "none",
+            },
+            {
+                "name": "brand",
+                "kind": "id",
+                "source": "history.advertiser_id",
+                "like": "advertiser",
+            },
+            {"name": "ad", "kind": "number", "source": "history.ad_id"},
+        ],
     }
 
 
@@ -70,16 +104,27 @@ def feature_set(*, money: str | None = "candidate.bid_micros") -> FeatureSet:
     return feature_set_from_json(features_json(money=money), where="a test")
 
 
-def a_model(features: FeatureSet, *, seed: int = 0) -> Transformer:
+def some_inputs(
+    features: FeatureSet, *, num_requests: int = 40, seed: int = 99, of: ModernConfig = CONFIG
+) -> ModelInputs:
+    """What a model reads of random requests."""
+    batch = random_batch(num_requests=num_requests, seed=seed)
+    return inputs_from_batch(batch, features_read(features, of.transformer), of.history)
+
+
+def a_model(
+    features: FeatureSet, *, seed: int = 0, of: ModernConfig = CONFIG
+) -> RankingTransformer:
     """Random weights everywhere, in evaluation mode: what training would leave at zero moves."""
-    rows = rows_from_batch(random_batch(num_requests=40, seed=99), features)
+    read = features_read(features, of.transformer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Transformer(
-            layout_of(features),
-            CONFIG.transformer,
-            statistics=statistics_of(rows.inputs.real),
-            prior_logit=-2.0,
+        model = RankingTransformer(
+            layout_of(read),
+            of.transformer,
+            of.history,
+            statistics=statistics_of_inputs(some_inputs(features, of=of)),
+            prior_logits=(-2.0, -3.0, -1.0, -1.5)[: len(of.transformer.tasks)],
         )
         with torch.no_grad():
             for parameter in model.parameters():
@@ -93,11 +138,16 @@ def write_artifact(
     money: str | None = "candidate.bid_micros",
     seed: int = 0,
     training_id: str = TRAINING_ID,
+    of: ModernConfig = CONFIG,
 ) -> Path:
     """An artifact's folder, as a training writes it."""
     features = feature_set(money=money)
-    model = a_model(features, seed=seed)
-    rows = rows_from_batch(random_batch(num_requests=200, seed=98), features)
+    model = a_model(features, seed=seed, of=of)
+    layout = layout_of(features_read(features, of.transformer))
+    calibrations = {
+        task: Calibration(slope=1.1 + place, intercept=-0.2)
+        for place, task in enumerate(of.transformer.tasks)
+    }
     save_artifact(
         folder,
         manifest={
@@ -108,13 +158,16 @@ def write_artifact(
             "log_digest": "sha256:" + "0" * 64,
             "seed": 7,
             "versions": {},
-            "config": CONFIG.to_json(),
+            "config": of.to_json(),
         },
         features_json=json.dumps(features_json(money=money)).encode(),
         model=model,
-        calibration=Calibration(slope=1.1, intercept=-0.2),
+        calibrations=calibrations,
         rounding=measure_rounding(
-            model, rows.inputs, layout_of(features), paths=module_paths(CONFIG.transformer)
+            model,
+            some_inputs(features, num_requests=200, seed=98, of=of),
+            layout,
+            places=module_places(layout, of.transformer),
         ),
         metrics={"held_out": "2019-11-30"},
     )

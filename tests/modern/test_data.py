@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,16 +10,15 @@ import pytest
 
 from modern.data import (
     Days,
-    LabelledRows,
+    LabelledRequests,
     choose_days,
-    labelled_rows,
+    labelled_requests,
     only_labelled,
     place_of_requests,
-    rows_from_batch,
+    requests_from_batch,
     split_rows,
 )
-from modern.features import compute_features
-from modern.tokens import TokenInputs, inputs_from_features
+from modern.inputs import inputs_from_batch
 from replay.errors import ConfigError, LogError
 from replay.logs.parquet import open_day, write_day
 from tests.builders import (
@@ -31,7 +31,7 @@ from tests.builders import (
     random_batch,
     table_of,
 )
-from tests.modern.small_transformer import feature_set
+from tests.modern.small_transformer import CONFIG, feature_set
 
 DAYS = tuple(date(2019, 11, day) for day in (24, 25, 26, 27))
 
@@ -74,15 +74,18 @@ def test_leaving_out_unlabelled_candidates_changes_no_feature_of_the_others() ->
     features = feature_set()
     batch = random_batch(num_requests=40)
     labelled = batch.column("candidate.click").is_valid().to_numpy(zero_copy_only=False)
-    whole = inputs_from_features(
-        compute_features(batch, features), features, request_of=batch.keys.request_of("candidate")
-    )
+    whole = inputs_from_batch(batch, features, CONFIG.history)
 
-    rows = rows_from_batch(batch, features)
+    rows = requests_from_batch(batch, features, CONFIG)
 
     assert 0 < labelled.sum() < len(labelled)
-    np.testing.assert_array_equal(rows.inputs.real, whole.real[labelled])
-    np.testing.assert_array_equal(rows.inputs.codes, whole.codes[labelled])
+    np.testing.assert_array_equal(rows.inputs.candidate_real, whole.candidate_real[labelled])
+    np.testing.assert_array_equal(rows.inputs.candidate_codes, whole.candidate_codes[labelled])
+    kept = np.unique(batch.keys.request_of("candidate")[labelled])
+    read = whole.take(kept).without_unread()
+    np.testing.assert_array_equal(rows.inputs.request_real, read.request_real)
+    np.testing.assert_array_equal(rows.inputs.step_codes, read.step_codes)
+    assert (rows.inputs.step_place >= 0).all() and (whole.step_place < 0).any()
     clicks = batch.column("candidate.click").to_numpy(zero_copy_only=False)[labelled]
     np.testing.assert_array_equal(rows.click, clicks == 1)
 
@@ -109,7 +112,7 @@ def test_rows_know_their_day_and_request() -> None:
         ),
     )
 
-    rows = rows_from_batch(batch, feature_set())
+    rows = requests_from_batch(batch, feature_set(), CONFIG)
 
     assert [date.fromordinal(day) for day in rows.day] == [date(2019, 11, 30), date(2019, 11, 29)]
     assert list(rows.request_ids) == ["early", "before"]
@@ -128,9 +131,9 @@ def test_the_rows_of_days_stand_in_the_order_of_the_log(tmp_path: Path) -> None:
         ]
         write_day(tmp_path, date(2019, 11, day), [table_of(*records)], schema=SCHEMA)
 
-    rows = labelled_rows([open_day(tmp_path, day) for day in DAYS[:2]], feature_set())
+    rows = labelled_requests([open_day(tmp_path, day) for day in DAYS[:2]], feature_set(), CONFIG)
 
-    expected = [f"r-{day}-{i}" for day in (24, 25) for i in range(3) for _ in range(2)]
+    expected = [f"r-{day}-{i}" for day in (24, 25) for i in range(3)]
     assert list(rows.request_ids) == expected
     assert len(rows) == 12
 
@@ -142,7 +145,7 @@ def test_a_rejected_request_is_no_row(tmp_path: Path) -> None:
     )
     write_day(tmp_path, DAYS[0], [table], schema=SCHEMA)
 
-    rows = labelled_rows([open_day(tmp_path, DAYS[0])], feature_set())
+    rows = labelled_requests([open_day(tmp_path, DAYS[0])], feature_set(), CONFIG)
 
     assert list(rows.request_ids) == ["good"]
 
@@ -152,7 +155,7 @@ def test_days_without_a_label_are_refused(tmp_path: Path) -> None:
     write_day(tmp_path, DAYS[0], [table], schema=SCHEMA)
 
     with pytest.raises(LogError, match="labelled"):
-        labelled_rows([open_day(tmp_path, DAYS[0])], feature_set())
+        labelled_requests([open_day(tmp_path, DAYS[0])], feature_set(), CONFIG)
 
 
 def test_a_log_without_the_field_of_labels_is_refused_by_name() -> None:
@@ -180,37 +183,34 @@ def test_a_requests_place_depends_on_its_id_and_the_seed_alone() -> None:
     assert not np.array_equal(place_of_requests(ids, seed=8), found)
 
 
-def some_rows(num_rows: int, *, days: int, click: bool = True) -> LabelledRows:
+def some_requests(num_requests: int, *, days: int, click: bool = True) -> LabelledRequests:
+    """One labelled candidate each; its advertiser's place tells the requests apart."""
     rng = np.random.default_rng(0)
-    return LabelledRows(
-        inputs=TokenInputs(
-            real=np.arange(num_rows, dtype=np.float32)[:, None],
-            codes=np.zeros((num_rows, 1), dtype=np.int64),
-        ),
-        click=rng.random(num_rows) < (0.3 if click else 0.0),
-        day=np.arange(num_rows, dtype=np.int64) * days // num_rows,
-        request_ids=np.array([f"r-{i // 3}" for i in range(num_rows)], dtype=np.object_),
+    batch = batch_of(
+        *(a_request(f"r-{i}", candidates=[a_candidate(1, click=0)]) for i in range(num_requests))
     )
+    found = requests_from_batch(batch, feature_set(), CONFIG)
+    label = (rng.random((num_requests, 1)) < (0.3 if click else 0.0)).astype(np.float32)
+    day = np.arange(num_requests, dtype=np.int64) * days // num_requests
+    return replace(found, labels=label, day=day)
 
 
 @pytest.mark.parametrize("days", [1, 5])
-def test_every_row_is_in_one_part_and_no_request_in_two(days: int) -> None:
-    rows = some_rows(3000, days=days)
+def test_every_request_is_in_exactly_one_part(days: int) -> None:
+    requests = some_requests(1000, days=days)
 
-    parts = split_rows(rows, kept_back_share=0.125, seed=7)
+    parts = split_rows(requests, kept_back_share=0.125, seed=7)
 
     together = [parts.fit, parts.stopping, parts.calibration]
-    numbers = np.concatenate([part.inputs.real[:, 0] for part in together])
-    np.testing.assert_array_equal(np.sort(numbers), rows.inputs.real[:, 0])
-    requests = [set(part.request_ids) for part in together]
-    assert requests[0].isdisjoint(requests[2]) and requests[1].isdisjoint(requests[2])
-    if days == 1:
-        assert requests[0].isdisjoint(requests[1])
-    assert len(parts.calibration) == pytest.approx(0.125 * 3000, rel=0.3)
+    ids = np.concatenate([part.request_ids for part in together])
+    assert sorted(ids) == sorted(requests.request_ids)
+    assert all(len(part) == len(part.inputs) == len(part.day) for part in together)
+    assert len(parts.calibration) == pytest.approx(0.125 * 1000, rel=0.3)
+    assert len(parts.stopping) > 0
 
 
 def test_training_stops_by_the_last_day() -> None:
-    parts = split_rows(some_rows(3000, days=5), kept_back_share=0.125, seed=7)
+    parts = split_rows(some_requests(1000, days=5), kept_back_share=0.125, seed=7)
 
     assert set(parts.stopping.day) == {4}
     assert set(parts.fit.day) == {0, 1, 2, 3}
@@ -219,4 +219,4 @@ def test_training_stops_by_the_last_day() -> None:
 
 def test_nothing_can_be_learned_where_nobody_clicked() -> None:
     with pytest.raises(LogError, match="0 are clicked"):
-        split_rows(some_rows(300, days=2, click=False), kept_back_share=0.125, seed=7)
+        split_rows(some_requests(300, days=2, click=False), kept_back_share=0.125, seed=7)

@@ -4,21 +4,24 @@ import numpy as np
 import pytest
 import torch
 
-from modern.features import compute_features
+from modern.features import feature_set_from_json
+from modern.layout import SideLayout, TokenLayout, layout_of
 from modern.tokens import (
     FURTHEST,
+    AgeBuckets,
+    CodeTable,
     FeatureTokens,
     RealStatistics,
-    TokenLayout,
-    inputs_from_features,
-    layout_of,
+    StepTokens,
+    plain_statistics,
     statistics_of,
 )
-from replay.errors import StackError
-from tests.builders import a_candidate, a_request, batch_of
-from tests.modern.small_transformer import feature_set
+from modern.transformer_config import AGE_EDGES_HOURS
+from replay.errors import ConfigError
+from tests.modern.small_transformer import feature_set, features_json
 
-LAYOUT = TokenLayout(real=("a", "b"), discrete=("c", "d"), cardinalities=(3, 4))
+SIDE = SideLayout(real=("a", "b"), discrete=("c", "d"), cardinalities=(3, 4), first_codes=(0, 3))
+LAYOUT = TokenLayout(request=SideLayout(), candidate=SIDE, step=SIDE, num_codes=7)
 STATISTICS = RealStatistics(
     mean=np.array([1.0, -2.0], dtype=np.float32), scale=np.array([2.0, 0.5], dtype=np.float32)
 )
@@ -26,25 +29,32 @@ STATISTICS = RealStatistics(
 
 def some_tokens() -> FeatureTokens:
     torch.manual_seed(0)
-    tokens = FeatureTokens(LAYOUT, width=5, statistics=STATISTICS)
+    tokens = FeatureTokens(SIDE, width=5, statistics=STATISTICS)
     with torch.no_grad():
-        tokens.missing_RD.normal_()
-        tokens.embedding_VD.normal_()
+        tokens.real.missing_RD.normal_()
     return tokens
+
+
+def some_codes() -> CodeTable:
+    torch.manual_seed(1)
+    codes = CodeTable(LAYOUT, width=5)
+    with torch.no_grad():
+        codes.embedding_VD.normal_()
+    return codes
 
 
 def tokens_of(tokens: FeatureTokens, real: list[float], codes: list[int]) -> torch.Tensor:
     with torch.no_grad():
-        return tokens(torch.tensor([real]), torch.tensor([codes]))[0]
+        return tokens(torch.tensor([real]), some_codes()(torch.tensor([codes]), "candidate"))[0]
 
 
-def test_the_task_token_stands_first_then_one_token_a_feature() -> None:
+def test_the_token_of_the_whole_row_stands_first_then_one_a_feature() -> None:
     tokens = some_tokens()
 
     found = tokens_of(tokens, [0.0, 0.0], [0, 0])
 
-    assert found.shape == (LAYOUT.num_tokens, 5)
-    assert torch.equal(found[0], tokens.task_D)
+    assert found.shape == (5, 5)
+    assert torch.equal(found[0], tokens.whole_D)
 
 
 def test_a_real_value_is_standardised_times_its_direction_plus_its_bias() -> None:
@@ -52,8 +62,9 @@ def test_a_real_value_is_standardised_times_its_direction_plus_its_bias() -> Non
 
     found = tokens_of(tokens, [4.0, -2.5], [0, 0])
 
-    torch.testing.assert_close(found[1], tokens.bias_RD[0] + 1.5 * tokens.direction_RD[0])
-    torch.testing.assert_close(found[2], tokens.bias_RD[1] - 1.0 * tokens.direction_RD[1])
+    values = tokens.real
+    torch.testing.assert_close(found[1], values.bias_RD[0] + 1.5 * values.direction_RD[0])
+    torch.testing.assert_close(found[2], values.bias_RD[1] - 1.0 * values.direction_RD[1])
 
 
 def test_a_missing_value_has_an_embedding_of_its_own_and_is_not_the_mean() -> None:
@@ -62,8 +73,8 @@ def test_a_missing_value_has_an_embedding_of_its_own_and_is_not_the_mean() -> No
     missing = tokens_of(tokens, [float("nan"), -2.0], [0, 0])
     mean = tokens_of(tokens, [1.0, -2.0], [0, 0])
 
-    torch.testing.assert_close(missing[1], tokens.bias_RD[0] + tokens.missing_RD[0])
-    torch.testing.assert_close(mean[1], tokens.bias_RD[0])
+    torch.testing.assert_close(missing[1], tokens.real.bias_RD[0] + tokens.real.missing_RD[0])
+    torch.testing.assert_close(mean[1], tokens.real.bias_RD[0])
     assert torch.equal(missing[2], mean[2])
 
 
@@ -73,44 +84,79 @@ def test_an_infinite_value_is_as_far_out_as_a_token_goes(sign: float) -> None:
 
     found = tokens_of(tokens, [sign * float("inf"), 0.0], [0, 0])
 
-    expected = tokens.bias_RD[0] + sign * FURTHEST * tokens.direction_RD[0]
+    expected = tokens.real.bias_RD[0] + sign * FURTHEST * tokens.real.direction_RD[0]
     torch.testing.assert_close(found[1], expected)
 
 
 def test_a_code_finds_its_row_behind_those_of_the_features_before() -> None:
-    tokens = some_tokens()
+    tokens, codes = some_tokens(), some_codes()
 
     found = tokens_of(tokens, [0.0, 0.0], [2, 1])
 
-    torch.testing.assert_close(found[3], tokens.bias_ND[0] + tokens.embedding_VD[2])
-    torch.testing.assert_close(found[4], tokens.bias_ND[1] + tokens.embedding_VD[3 + 1])
+    torch.testing.assert_close(found[3], tokens.bias_ND[0] + codes.embedding_VD[2])
+    torch.testing.assert_close(found[4], tokens.bias_ND[1] + codes.embedding_VD[3 + 1])
 
 
 def test_what_training_never_saw_reads_as_the_features_bias() -> None:
-    tokens = FeatureTokens(LAYOUT, width=5, statistics=STATISTICS)
+    tokens = FeatureTokens(SIDE, width=5, statistics=STATISTICS)
+    untrained = CodeTable(LAYOUT, width=5)
 
-    found = tokens_of(tokens, [float("nan"), float("nan")], [2, 3])
+    found = tokens(
+        torch.full((1, 2), float("nan")), untrained(torch.tensor([[2, 3]]), "candidate")
+    )[0]
 
-    torch.testing.assert_close(found[1:], torch.cat([tokens.bias_RD, tokens.bias_ND]))
+    torch.testing.assert_close(found[1:], torch.cat([tokens.real.bias_RD, tokens.bias_ND]))
 
 
 @pytest.mark.parametrize(
-    "layout",
+    "side",
     [
-        TokenLayout(real=("a",), discrete=(), cardinalities=()),
-        TokenLayout(real=(), discrete=("c",), cardinalities=(3,)),
+        SideLayout(real=("a",)),
+        SideLayout(discrete=("c",), cardinalities=(3,), first_codes=(0,)),
+        SideLayout(),
     ],
 )
-def test_a_feature_set_may_be_all_real_or_all_discrete(layout: TokenLayout) -> None:
-    num_real = len(layout.real)
-    statistics = statistics_of(np.zeros((4, num_real), dtype=np.float32))
-    tokens = FeatureTokens(layout, width=5, statistics=statistics)
+def test_a_side_may_be_all_real_or_all_discrete_or_have_no_feature(side: SideLayout) -> None:
+    layout = TokenLayout(request=side, candidate=side, step=side, num_codes=3)
+    statistics = plain_statistics(layout).request
+    codes = torch.zeros(6, len(side.discrete), dtype=torch.int64)
 
-    found = tokens(
-        torch.zeros(6, num_real), torch.zeros(6, len(layout.discrete), dtype=torch.int64)
+    found = FeatureTokens(side, width=5, statistics=statistics)(
+        torch.zeros(6, len(side.real)), CodeTable(layout, width=5)(codes, "request")
     )
 
-    assert found.shape == (6, 2, 5)
+    assert found.shape == (6, 1 + side.num_features, 5)
+
+
+def test_a_step_is_the_sum_of_its_features_and_its_age() -> None:
+    torch.manual_seed(2)
+    steps = StepTokens(SIDE, width=5, statistics=STATISTICS, edge_hours=(1.0, 24.0))
+    codes = some_codes()
+    with torch.no_grad():
+        steps.age_embedding_AD.normal_()
+
+    found = steps(
+        torch.tensor([[[4.0, -2.0]]]),
+        codes(torch.tensor([[[2, 1]]]), "step"),
+        torch.tensor([[5.0]]),
+    )[0, 0]
+
+    real = steps.real.bias_RD.sum(0) + 1.5 * steps.real.direction_RD[0]
+    embedded = codes.embedding_VD[2] + codes.embedding_VD[3 + 1]
+    torch.testing.assert_close(found, steps.bias_D + real + embedded + steps.age_embedding_AD[2])
+
+
+def test_an_age_that_equals_an_edge_has_reached_it_and_an_unknown_one_has_a_bucket_of_its_own() -> (
+    None
+):
+    buckets = AgeBuckets(AGE_EDGES_HOURS)
+    hour = AGE_EDGES_HOURS.index(1.0)
+    below = np.nextafter(np.float32(1), np.float32(0))
+
+    found = buckets(torch.tensor([[float("nan"), 0.0, float(below), 1.0, 1e9]]))
+
+    assert found.tolist() == [[0, 1, hour + 1, hour + 2, len(AGE_EDGES_HOURS) + 1]]
+    assert found.max() == buckets.num_buckets
 
 
 def test_statistics_leave_out_missing_and_infinite_values() -> None:
@@ -129,34 +175,21 @@ def test_a_constant_feature_is_not_divided_by_its_rounding() -> None:
     assert statistics_of(constant).scale[0] == 1.0
 
 
-def test_a_requests_value_is_brought_to_each_of_its_candidates() -> None:
-    features = feature_set()
-    batch = batch_of(
-        a_request("r-1", num_candidates=2),
-        a_request("r-2", user={"segment": "b"}, candidates=[a_candidate(9, price=None)]),
-    )
-    computed = compute_features(batch, features)
+def test_each_feature_belongs_to_one_side_and_a_like_one_shares_its_rows() -> None:
+    layout = layout_of(feature_set())
 
-    inputs = inputs_from_features(computed, features, request_of=batch.keys.request_of("candidate"))
-
-    layout = layout_of(features)
-    assert layout.real == ("hour", "price", "seen")
-    assert layout.discrete == ("segment", "advertiser", "price_bucket")
-    assert layout.cardinalities == (8, 4, 5)
-    np.testing.assert_array_equal(inputs.real[:, 0], np.float32([0, 0, 0]))
-    np.testing.assert_array_equal(inputs.real[:, 1], np.float32([19.5, 19.5, np.nan]))
-    np.testing.assert_array_equal(inputs.codes[:, 0], computed["segment"][[0, 0, 1]])
-    assert computed["segment"][0] != computed["segment"][1]
-    np.testing.assert_array_equal(inputs.codes[:, 1], [3, 3, 3])
+    assert layout.request.names == ("hour", "segment")
+    assert layout.candidate.names == ("price", "seen", "advertiser", "price_bucket")
+    assert layout.step.names == ("history.ad", "history.action", "history.brand")
+    assert layout.candidate.first_codes == (8, 12)
+    assert layout.step.first_codes == (17, 8)
+    assert layout.num_codes == 21
 
 
-@pytest.mark.parametrize("value", [-1, 8])
-def test_a_code_outside_its_feature_is_refused_by_name(value: int) -> None:
-    features = feature_set()
-    batch = batch_of(a_request())
-    computed = compute_features(batch, features) | {"segment": np.array([value], dtype=np.int32)}
+def test_a_feature_set_without_a_feature_of_the_candidate_is_refused() -> None:
+    value = features_json()
+    value["features"] = value["features"][:2]
+    value["history"] = []
 
-    with pytest.raises(StackError, match="codes 0 to 7") as refused:
-        inputs_from_features(computed, features, request_of=batch.keys.request_of("candidate"))
-
-    assert refused.value.where == "features.segment"
+    with pytest.raises(ConfigError, match="no feature of the set is of the candidate"):
+        layout_of(feature_set_from_json(value, where="a test"))

@@ -8,8 +8,8 @@ import pytest
 from modern.__main__ import main
 from modern.config import ModernConfig, TrainingConfig
 from modern.train import plan_job, run_job
-from modern.transformer import TransformerConfig
 from modern.transformer_artifact import load_artifact
+from modern.transformer_config import TransformerConfig
 from modern.transformer_stack import open_stack
 from replay.logs.parquet import list_days, open_day, read_shard
 from tests.modern.small_synthetic import write_features, write_log

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from modern.calibration import Calibration
 from modern.transformer_artifact import FILES, load_artifact, save_artifact
 from replay.digests import digest_of_file
 from replay.errors import ArtifactError, ConfigError
@@ -50,7 +51,7 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert found.training_id == TRAINING_ID
     assert found.config == CONFIG
     assert found.feature_set == feature_set()
-    assert (found.calibration.slope, found.calibration.intercept) == (1.1, -0.2)
+    assert found.calibrations == {"click": Calibration(slope=1.1, intercept=-0.2)}
     assert not found.model.training
     saved = load_file(folder / "weights.safetensors")
     for name, tensor in found.model.state_dict().items():
@@ -102,7 +103,7 @@ def test_a_feature_set_of_another_training_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"format": "parity.modern/2"}, "format"),
+        ({"format": "parity.modern/1"}, "format"),
         ({"format": "parity.legacy/1"}, "format"),
         ({"training_id": "short"}, "training_id"),
         ({"files": {}}, "files"),
@@ -123,9 +124,14 @@ def test_a_manifest_that_says_something_else_is_refused(
 @pytest.mark.parametrize(
     ("name", "changes", "says"),
     [
-        ("calibration.json", {"slope": -1.0}, "never reverses"),
-        ("calibration.json", {"slope": "1"}, "no finite number"),
-        ("calibration.json", {"intercept": float("nan")}, "no finite number"),
+        (
+            "calibration.json",
+            {"tasks": {"click": {"slope": -1.0, "intercept": 0.0}}},
+            "never reverses",
+        ),
+        ("calibration.json", {"tasks": {"click": {"slope": "1", "intercept": 0.0}}}, "no finite"),
+        ("calibration.json", {"tasks": {"click": {"slope": 1.0}}}, "no finite"),
+        ("calibration.json", {"tasks": {"conversion": {}}}, "does not list the tasks"),
         ("rounding.json", {"largest_error": {}}, "does not list the modules"),
     ],
 )
@@ -143,11 +149,11 @@ def test_values_that_no_training_writes_are_refused(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda w: w.pop("head.bias"), "head.bias"),
+        (lambda w: w.pop("heads.bias"), "heads.bias"),
         (lambda w: w.update(extra=torch.zeros(1)), "extra"),
-        (lambda w: w.update({"head.bias": torch.zeros(2)}), "head.bias"),
-        (lambda w: w.update({"head.bias": torch.zeros(1).double()}), "head.bias"),
-        (lambda w: w["head.bias"].fill_(float("nan")), "not finite"),
+        (lambda w: w.update({"heads.bias": torch.zeros(2)}), "heads.bias"),
+        (lambda w: w.update({"heads.bias": torch.zeros(1).double()}), "heads.bias"),
+        (lambda w: w["heads.bias"].fill_(float("nan")), "not finite"),
     ],
 )
 def test_weights_that_do_not_fit_the_configuration_are_refused_by_name(
@@ -229,7 +235,7 @@ def test_a_save_that_fails_leaves_the_old_artifact(
             manifest=dict(old.manifest) | {"training_id": "b" * 32},
             features_json=b"{}",
             model=old.model,
-            calibration=old.calibration,
+            calibrations=old.calibrations,
             rounding=old.rounding,
             metrics={},
         )

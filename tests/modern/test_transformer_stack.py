@@ -9,16 +9,25 @@ import pytest
 import torch
 
 from modern.forward import CHUNK
-from modern.transformer import module_paths
+from modern.layout import layout_of
+from modern.module_places import module_places
+from modern.transformer_config import Form, Task
 from modern.transformer_stack import TransformerStack, open_stack
 from replay.capabilities import DescribesWeights, Fault, Plants
 from replay.checkpoint import Checkpoint
+from replay.conformance import check_stack
 from replay.errors import ArtifactError, ConfigError, StackError
 from replay.request import RequestBatch
 from replay.stack import Stack
 from replay.trace import Array
 from tests.builders import a_candidate, a_request, batch_of, random_batch
-from tests.modern.small_transformer import CONFIG, TRAINING_ID, write_artifact
+from tests.modern.small_transformer import (
+    CONFIG,
+    TRAINING_ID,
+    config,
+    feature_set,
+    write_artifact,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,10 @@ def moved(checkpoint: Checkpoint, values: Array) -> Array:
     return values[::-1].copy()
 
 
+def within(left: Array, right: Array, bound: float) -> bool:
+    return bool((np.abs(left - right) <= bound)[~(np.isnan(left) & np.isnan(right))].all())
+
+
 def same(left: Array, right: Array) -> bool:
     return np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
 
@@ -58,27 +71,35 @@ def test_it_is_a_stack_with_its_capabilities(stack: TransformerStack) -> None:
 def test_its_checkpoints_are_features_tokens_modules_outputs_in_that_order(
     stack: TransformerStack,
 ) -> None:
-    layers = [
-        f"encoder.layers.{place}{part}"
-        for place in (0, 1)
-        for part in (".attention_norm", ".attention", ".feed_forward_norm", ".feed_forward", "")
-    ]
+    def layers(path: str, count: int) -> list[str]:
+        parts = (".attention_norm", ".attention", ".feed_forward_norm", ".feed_forward", "")
+        return [f"{path}.layers.{place}{part}" for place in range(count) for part in parts]
+
     features = ["hour", "segment", "price", "advertiser", "seen", "price_bucket"]
+    steps = ["history.action", "history.brand", "history.ad"]
 
     assert list(stack.checkpoints) == [
-        *(f"features.{name}" for name in features),
-        "tokens",
-        *layers,
-        "encoder.norm",
-        "head",
+        *(f"features.{name}" for name in (*features, *steps)),
+        *("history.age_hours", "history.old", "history.weight", "history.place"),
+        "request_tokens",
+        *layers("request", 1),
+        "request.norm",
+        *("step_tokens.age", "step_tokens"),
+        *layers("history", 2),
+        "history.norm",
+        *("candidate_tokens", "interest.query_norm", "interest"),
+        *layers("interaction", 2),
+        *("interaction.norm", "heads"),
         "logit",
         "pctr",
         "ecpm_micros",
         "rank",
     ]
-    assert stack.checkpoints["tokens"].shape == (7, 8)
-    assert stack.checkpoints["tokens"].stage == "encoding"
-    assert stack.checkpoints["encoder.layers.1"].shape == (1, 8)
+    assert stack.checkpoints["request_tokens"].axes == ("request", "token", "channel")
+    assert stack.checkpoints["request_tokens"].shape == (3, 8)
+    assert stack.checkpoints["step_tokens"].axes == ("step", "channel")
+    assert stack.checkpoints["interaction.layers.0"].shape == (6, 8)
+    assert stack.checkpoints["interaction.layers.1"].shape == (1, 8)
 
 
 def test_every_real_checkpoint_says_how_far_rounding_may_move_it(stack: TransformerStack) -> None:
@@ -181,13 +202,14 @@ def test_a_batch_gives_what_its_requests_give_one_by_one(
 
     for name, checkpoint in stack.checkpoints.items():
         alone = np.concatenate([single[name] for single in singles])
-        if name == "rank" or checkpoint.stage == "feature":
+        if checkpoint.exact or checkpoint.stage == "feature":
             assert same(alone, together[name]), name
         elif name == "ecpm_micros":
             np.testing.assert_allclose(alone, together[name], rtol=1e-5)
         else:
             assert checkpoint.rounding is not None
-            assert np.abs(alone - together[name]).max() <= checkpoint.rounding.absolute, name
+            bound = 2 * checkpoint.rounding.absolute
+            assert alone.dtype == np.float32 and within(alone, together[name], bound), name
 
 
 def test_candidates_of_several_chunks_stand_in_their_order(stack: TransformerStack) -> None:
@@ -203,9 +225,9 @@ def test_candidates_of_several_chunks_stand_in_their_order(stack: TransformerSta
     last = large.num_requests - 1
     alone = everything(stack, large.slice(last, last + 1))
 
-    for name in ("tokens", "encoder.layers.0", "logit", "pctr"):
+    for name in ("candidate_tokens", "interaction.layers.0", "logit", "pctr"):
         np.testing.assert_allclose(captured[name][-9:], alone[name], rtol=0, atol=1e-5)
-    given = {"tokens": captured["tokens"]}
+    given = {"candidate_tokens": captured["candidate_tokens"]}
     again = stack.score(large, capture=("pctr",), given=given)
     np.testing.assert_array_equal(again["pctr"], captured["pctr"])
 
@@ -244,8 +266,8 @@ def test_given_values_are_neither_written_to_nor_warned_about(
 def test_unknown_and_unfitting_checkpoints_are_refused(
     stack: TransformerStack, batch: RequestBatch
 ) -> None:
-    with pytest.raises(StackError, match=r"no checkpoint is called 'encoder\.layers\.7'"):
-        stack.score(batch, capture=("encoder.layers.7",))
+    with pytest.raises(StackError, match=r"no checkpoint is called 'request\.layers\.7'"):
+        stack.score(batch, capture=("request.layers.7",))
     with pytest.raises(StackError, match="no checkpoint is called"):
         stack.score(batch, capture=("pctr",), given={"encoded.segment": np.zeros(1, np.int32)})
     with pytest.raises(StackError, match="'logit' is float64"):
@@ -256,7 +278,9 @@ def test_no_bit_depends_on_what_was_scored_before(
     stack: TransformerStack, batch: RequestBatch
 ) -> None:
     first = everything(stack, batch)
-    stack.score(batch, capture=("logit",), given={"tokens": np.zeros_like(first["tokens"])})
+    stack.score(
+        batch, capture=("logit",), given={"step_tokens": np.zeros_like(first["step_tokens"])}
+    )
 
     assert all(same(values, first[name]) for name, values in everything(stack, batch).items())
 
@@ -286,7 +310,7 @@ def test_faults_of_every_kind_are_offered_at_every_place_that_has_them(
 ) -> None:
     offered = {(fault.kind, fault.checkpoint) for fault in stack.faults()}
 
-    paths = module_paths(CONFIG.transformer)
+    paths = [p.path for p in module_places(layout_of(feature_set()), CONFIG.transformer)]
     assert {c for kind, c in offered if kind == "layernorm_eps"} == {
         path for path in paths if path.endswith("norm")
     }
@@ -294,9 +318,25 @@ def test_faults_of_every_kind_are_offered_at_every_place_that_has_them(
         path for path in paths if path.endswith("feed_forward")
     }
     assert {c for kind, c in offered if kind == "weight_scale"} == {
-        path for path in paths if path.endswith(("attention", "feed_forward", "head"))
+        path
+        for path in paths
+        if path.endswith(("attention", "feed_forward", "heads")) or path == "interest"
     }
-    assert {("utc_offset", "features.hour"), ("hash_seed", "features.segment")} <= offered
+    assert {c for kind, c in offered if kind == "mask_inverted"} == {
+        *("history.layers.0.attention", "history.layers.1.attention", "interest"),
+    }
+    assert {
+        ("utc_offset", "features.hour"),
+        ("hash_seed", "features.segment"),
+        ("hash_seed", "features.history.action"),
+        ("age_in_days", "history.age_hours"),
+        ("history_lag", "history.place"),
+        ("truncate_newest", "history.place"),
+        ("reverse_history", "history.place"),
+        ("age_bucket", "step_tokens.age"),
+        ("padding_id_shared", "step_tokens"),
+        ("dropout_left_on", "interaction.layers.1.attention"),
+    } <= offered
 
 
 def test_every_fault_is_local_to_its_checkpoint_and_beyond_its_rounding(
@@ -312,9 +352,10 @@ def test_every_fault_is_local_to_its_checkpoint_and_beyond_its_rounding(
         assert [n for n in sound if not same(local[n], sound[n])] == [fault.checkpoint]
         rounding = stack.checkpoints[fault.checkpoint].rounding
         if rounding is not None:
-            difference = np.abs(local[fault.checkpoint] - sound[fault.checkpoint]).max()
+            difference = np.nanmax(np.abs(local[fault.checkpoint] - sound[fault.checkpoint]))
             assert difference > 4 * rounding.absolute, fault
-        assert not same(everything(planted, batch)["pctr"], sound["pctr"]), fault
+        if fault.kind != "reverse_history":  # steps have ages and no positions: no logit moves
+            assert not same(everything(planted, batch)["pctr"], sound["pctr"]), fault
 
 
 def test_planting_leaves_the_stack_as_it_is_and_makes_another_identity(
@@ -332,23 +373,24 @@ def test_planting_leaves_the_stack_as_it_is_and_makes_another_identity(
 
 
 def test_an_unknown_fault_is_refused_with_what_there_is(stack: TransformerStack) -> None:
-    unknown = Fault(kind="gelu_tanh", checkpoint="head", where="code", says="nothing")
+    unknown = Fault(kind="gelu_tanh", checkpoint="heads", where="code", says="nothing")
 
-    with pytest.raises(ConfigError, match=r"gelu_tanh:encoder\.layers\.0\.feed_forward"):
+    with pytest.raises(ConfigError, match=r"gelu_tanh:request\.layers\.0\.feed_forward"):
         stack.planted(unknown)
 
 
 def test_weights_and_configuration_are_told_by_name(stack: TransformerStack) -> None:
-    assert stack.weights()["encoder.layers.0.attention.out.weight"].shape == (8, 8)
+    assert stack.weights()["interaction.layers.0.attention.out.weight"].shape == (8, 8)
     assert stack.configuration()["transformer.layernorm_eps"] == "1e-05"
+    assert stack.configuration()["history.max_recent"] == "2"
     assert "540" in stack.configuration()["features.hour"]
 
 
 @pytest.mark.parametrize(
     ("kind", "key"),
     [
-        ("layernorm_eps", "encoder.norm.eps"),
-        ("gelu_tanh", "encoder.layers.1.feed_forward.activation.approximate"),
+        ("layernorm_eps", "interaction.norm.eps"),
+        ("gelu_tanh", "interaction.layers.1.feed_forward.activation.approximate"),
     ],
 )
 def test_a_fault_of_the_configuration_shows_in_the_configuration(
@@ -359,3 +401,63 @@ def test_a_fault_of_the_configuration_shows_in_the_configuration(
     before, after = stack.configuration(), stack.planted(fault).configuration()
 
     assert [name for name in before if before[name] != after[name]] == [key]
+
+
+@pytest.mark.parametrize("form", ["plain", "early_fusion", "no_history"])
+def test_every_form_is_a_stack_that_keeps_its_contract(tmp_path: Path, form: Form) -> None:
+    folder = write_artifact(tmp_path / "artifact", of=config(form=form))
+
+    violations = check_stack(open_stack(folder), random_batch(12, 4, seed=5))
+
+    assert not any(violations.values()), violations
+
+
+def test_further_tasks_have_logits_and_probabilities_of_their_own(
+    tmp_path: Path, batch: RequestBatch
+) -> None:
+    tasks: tuple[Task, ...] = ("click", "conversion", "view_2s")
+    stack = open_stack(write_artifact(tmp_path / "artifact", of=config(tasks=tasks)))
+
+    found = everything(stack, batch)
+
+    for place, task in enumerate(tasks):
+        logit = found["logit" if task == "click" else f"logit.{task}"]
+        probability = found["pctr" if task == "click" else f"p.{task}"]
+        prior = np.float32([-2.0, -3.0, -1.0][place])
+        np.testing.assert_allclose(logit, found["heads"][:, place] + prior, rtol=0, atol=1e-6)
+        expected = 1 / (1 + np.exp(-((1.1 + place) * logit.astype(np.float64) - 0.2)))
+        np.testing.assert_allclose(probability, expected, rtol=1e-6)
+    assert not any(check_stack(stack, random_batch(12, 4, seed=5)).values())
+
+
+def test_plain_and_shared_stacks_agree_at_every_checkpoint(
+    tmp_path: Path, stack: TransformerStack, batch: RequestBatch
+) -> None:
+    """Rung 5 of the ladder: what is shared changes nothing beyond rounding."""
+    plain = open_stack(write_artifact(tmp_path / "artifact", of=config(form="plain")))
+    ours = everything(stack, batch)
+
+    theirs = everything(plain, batch)
+    local = plain.score(batch, capture=tuple(plain.checkpoints), given=ours).values
+
+    assert list(plain.checkpoints) == list(stack.checkpoints)
+    for name, checkpoint in stack.checkpoints.items():
+        if checkpoint.rounding is None or checkpoint.stage == "feature":
+            assert same(ours[name], theirs[name]), name
+        elif name != "ecpm_micros":
+            bound = 2 * checkpoint.rounding.absolute
+            assert within(ours[name], theirs[name], bound), name
+            assert within(ours[name], local[name], bound), name
+
+
+def test_a_step_that_is_not_read_has_no_value(stack: TransformerStack, batch: RequestBatch) -> None:
+    found = everything(stack, batch)
+
+    unread = found["history.place"] < 0
+    assert unread.any() and not unread.all()
+    for name, checkpoint in stack.checkpoints.items():
+        if checkpoint.axes[0] == "step" and name.startswith(("step_tokens", "history.l")):
+            values = found[name].reshape(len(unread), -1)
+            absent = np.isnan(values) if values.dtype.kind == "f" else values == -1
+            np.testing.assert_array_equal(absent.all(axis=1), unread, err_msg=name)
+            np.testing.assert_array_equal(absent.any(axis=1), unread, err_msg=name)
