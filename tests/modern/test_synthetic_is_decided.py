@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 
 from modern.calibration import fit_calibration, pctr_from_logits
 from modern.config import ModernConfig, TrainingConfig
-from modern.data import LabelledRows, labelled_rows, split_rows
+from modern.data import LabelledRequests, labelled_requests, split_rows
 from modern.features import open_feature_set
 from modern.fit import fit_transformer
 from modern.forward import logits_of
+from modern.inputs import ModelInputs
+from modern.layout import layout_of
 from modern.metrics import log_losses, quality_of
-from modern.tokens import TokenInputs, layout_of
 from replay.logs.parquet import list_days, open_day
 from tests.modern.small_synthetic import INFORMATIVE, NOISE, write_features, write_log
 
@@ -26,27 +28,29 @@ class Trained:
         self.layout = layout_of(features)
         days = [open_day(logs, day) for day in list_days(logs)]
         config = ModernConfig(training=TrainingConfig(epochs=8))
-        parts = split_rows(labelled_rows(days[:2], features), kept_back_share=0.125, seed=7)
+        requests = labelled_requests(days[:2], features, config)
+        parts = split_rows(requests, kept_back_share=0.125, seed=7)
         self.model = fit_transformer(parts, self.layout, config)
         self.calibration = fit_calibration(
-            logits_of(self.model, parts.calibration.inputs), parts.calibration.click
+            logits_of(self.model, parts.calibration.inputs)[:, 0], parts.calibration.click
         )
-        self.held_out: LabelledRows = labelled_rows(days[2:], features)
+        self.held_out = labelled_requests(days[2:], features, config)
 
-    def pctr(self, inputs: TokenInputs) -> np.ndarray:
-        return pctr_from_logits(logits_of(self.model, inputs), self.calibration)
+    def pctr(self, inputs: ModelInputs) -> np.ndarray:
+        return pctr_from_logits(logits_of(self.model, inputs)[:, 0], self.calibration)
 
-    def shuffled(self, name: str, *, seed: int) -> TokenInputs:
-        """The held-out inputs with one feature's values dealt out anew over all rows."""
-        order = np.random.default_rng(seed).permutation(len(self.held_out))
-        real, codes = self.held_out.inputs.real.copy(), self.held_out.inputs.codes.copy()
-        if name in self.layout.real:
-            place = self.layout.real.index(name)
-            real[:, place] = real[order, place]
-        else:
-            place = self.layout.discrete.index(name)
-            codes[:, place] = codes[order, place]
-        return TokenInputs(real=real, codes=codes)
+    def shuffled(self, name: str, *, seed: int) -> ModelInputs:
+        """The held-out inputs with one feature's values dealt out anew over all of its rows."""
+        inputs = self.held_out.inputs
+        for axis, side in (("request", self.layout.request), ("candidate", self.layout.candidate)):
+            for part, names in (("real", side.real), ("codes", side.discrete)):
+                if name in names:
+                    values = getattr(inputs, f"{axis}_{part}").copy()
+                    order = np.random.default_rng(seed).permutation(len(values))
+                    place = names.index(name)
+                    values[:, place] = values[order, place]
+                    return replace(inputs, **{f"{axis}_{part}": values})
+        raise AssertionError(f"no feature is called {name}")
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +59,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def difference_in_ne(
-    before: np.ndarray, after: np.ndarray, rows: LabelledRows, *, draws: int = 1000
+    before: np.ndarray, after: np.ndarray, rows: LabelledRequests, *, draws: int = 1000
 ) -> tuple[float, float]:
     """The central 99 % of `after` - `before` in normalised entropy, resampled by request.
 
     Both predictions are judged on the same draw of requests, so what is common cancels.
     """
-    _, request = np.unique(rows.request_ids.astype(str), return_inverse=True)
+    request = np.repeat(np.arange(len(rows.inputs)), np.diff(rows.inputs.candidate_offsets))
     gap = np.bincount(request, log_losses(after, rows.click) - log_losses(before, rows.click))
     clicks = np.bincount(request, rows.click)
     counts = np.bincount(request)
