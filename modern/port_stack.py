@@ -9,10 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-from numpy.typing import NDArray
 
 import modern
 from modern.artifact import LegacyArtifact, read_artifact
@@ -20,8 +17,9 @@ from modern.features import FeatureSet
 from modern.features_columns import Columns, integers
 from modern.port import LegacyPort
 from modern.port_checkpoints import port_checkpoints
-from modern.port_faults import Parts, port_faults, put_fault
+from modern.port_faults import port_faults, put_fault
 from modern.port_numerics import TWO_THREADS, gradients_of, in_float64, on_threads
+from modern.port_parts import Parts, ranks
 from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
 from replay.digests import digest_of_code, digest_of_json, digest_of_path
@@ -29,7 +27,9 @@ from replay.errors import ConfigError, StackError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
-from replay.trace import EMPTY, Array, BatchKeys, Trace, check_given, make_trace
+from replay.trace import EMPTY, Array, Trace, check_given, make_trace
+
+__all__ = ["PortStack", "open_stack", "ranks"]
 
 
 def open_stack(artifact: Path, *, name: str = "port", threads: int = 1) -> PortStack:
@@ -234,6 +234,7 @@ class _Run:
         self.artifact: LegacyArtifact = parts.artifact
         self.features: FeatureSet = parts.features
         self.model = parts.model
+        self.impressions, self.ranking = parts.impressions, parts.ranking
         self.batch = batch
         self.given = given
         self.where = f"stack {stack!r}"
@@ -312,12 +313,12 @@ class _Run:
     def _ecpm_micros(self) -> Array:
         assert self.features.money is not None, "declared only where there is money"
         bids = integers(self.batch.column(self.features.money))
-        ecpm: Array = 1000.0 * self.used("pctr").astype(np.float64) * bids
+        ecpm: Array = self.impressions * self.used("pctr").astype(np.float64) * bids
         return ecpm
 
     def _rank(self) -> Array:
         ranked_by = "pctr" if self.features.money is None else "ecpm_micros"
-        return ranks(self.used(ranked_by), self.batch.keys)
+        return self.ranking(self.used(ranked_by), self.batch.keys)
 
     def _matrix(self, names: list[str], dtype: type[np.float32 | np.int32]) -> Array:
         """[candidate, checkpoint]; a request's value stands for each of its candidates."""
@@ -336,23 +337,6 @@ class _Run:
                 where=f"{self.where}, given or computed",
                 fix="give leaves within their trees and columns within the category block",
             )
-
-
-def ranks(values: NDArray[np.floating], keys: BatchKeys) -> NDArray[np.int32]:
-    """[candidate], place in its request by falling value, ties by rising ad id; NaN comes last."""
-    requests = keys.request_of("candidate")
-    order = np.lexsort((_id_order(keys.ad_ids), -values, requests))
-    places = np.empty(len(values), np.int32)
-    places[order] = np.arange(len(values)) - keys.candidate_offsets[requests[order]]
-    return places
-
-
-def _id_order(ad_ids: pa.Array) -> NDArray[np.int64]:
-    """[candidate], numbers that sort as the ids do; text by its UTF-8 bytes."""
-    if pa.types.is_int64(ad_ids.type):
-        return integers(ad_ids)
-    dense = pc.rank(ad_ids.cast(pa.binary()), sort_keys="ascending", tiebreaker="dense")
-    return integers(dense)
 
 
 def _tensor(values: Array) -> torch.Tensor:

@@ -82,7 +82,8 @@ def find(opened: Opened, result: ShardResult) -> Findings:
 def _with_diagnoses(
     causes: Iterable[Cause], seen: Probe, reference: LaneStack
 ) -> tuple[Cause, ...]:
-    thresholds = _thresholds(reference)
+    stack = reference.inner if isinstance(reference, CachedStack) else reference
+    thresholds = thresholds_of(stack)
     return tuple(
         replace(cause, diagnosis=None if why is None else why.text)
         for cause in causes
@@ -90,12 +91,11 @@ def _with_diagnoses(
     )
 
 
-def _thresholds(reference: LaneStack) -> Mapping[str, Array]:
+def thresholds_of(reference: LaneStack) -> Mapping[str, Array]:
     """Where the trees' splits stand, by feature, of a reference that shows its trees."""
-    stack = reference.inner if isinstance(reference, CachedStack) else reference
-    if not isinstance(stack, StackProcess) or not stack.exposes_trees:
+    if not isinstance(reference, StackProcess) or not reference.exposes_trees:
         return EMPTY
-    return dict(zip(stack.tree_features(), stack.split_points(), strict=True))
+    return dict(zip(reference.tree_features(), reference.split_points(), strict=True))
 
 
 def _batch_of(day: LoggedDay, sample: Iterable[SampledRequest]) -> RequestBatch:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from parity.value_plants import VALUE_KINDS, Change, change_for
+from parity.log_plants import LOG_KINDS, PREFIX, Misreading, MisreadStack
+from parity.value_kinds.kind import Change
+from parity.value_plants import VALUE_KINDS, change_for
 from replay.capabilities import Fault, Plants, Where
 from replay.checkpoint import CheckpointGraph
 from replay.errors import ConfigError
@@ -102,8 +104,9 @@ def plant(stack: Stack, plants: Sequence[Plant | Mapping[str, str]]) -> Stack:
     """The stack with bugs in it.
 
     A kind that the stack offers through `Plants` at that checkpoint is put into a copy of it;
-    any other is a value plant, which works through `score` alone: it records what it makes of
-    the produced value, and carries on with that unless the value is given.
+    one at `log.<field>` hands it a log in which that field is misread; any other is a value plant,
+    which works through `score` alone: it records what it makes of the produced value, and carries
+    on with that unless the value is given.
 
     Args:
         stack: Any stack.
@@ -114,6 +117,7 @@ def plant(stack: Stack, plants: Sequence[Plant | Mapping[str, str]]) -> Stack:
     """
     faults = stack.faults() if isinstance(stack, Plants) else ()
     values: list[tuple[Plant, Change]] = []
+    misreadings: list[Misreading] = []
     for one in plants:
         wanted = (
             one if isinstance(one, Plant) else parse_plant(f"{one['kind']}:{one['checkpoint']}")
@@ -123,8 +127,12 @@ def plant(stack: Stack, plants: Sequence[Plant | Mapping[str, str]]) -> Stack:
         if fault is not None and wanted.argument is None:
             assert isinstance(stack, Plants), "its faults were listed above"
             stack = stack.planted(fault)
+        elif wanted.checkpoint.startswith(PREFIX) and wanted.checkpoint not in stack.checkpoints:
+            misreadings.append(_misreading(wanted))
         else:
             values.append((wanted, _change(wanted, stack.checkpoints, faults)))
+    if misreadings:
+        stack = MisreadStack(stack, misreadings)
     return PlantedStack(stack, values) if values else stack
 
 
@@ -200,6 +208,18 @@ class PlantedStack:
             groups[-1].append((one, change))
             fed |= graph.descendants(name)
         return groups
+
+
+def _misreading(wanted: Plant) -> Misreading:
+    if wanted.kind not in LOG_KINDS or wanted.argument is not None:
+        raise ConfigError(
+            f"no way to misread a log is called {wanted.kind!r}"
+            f"{'' if wanted.argument is None else ' and takes an argument'} "
+            f"(known: {', '.join(LOG_KINDS)}).",
+            where=f"--plant {wanted}",
+            fix="write for example local_time:log.logged_at",
+        )
+    return Misreading(kind=wanted.kind, field=wanted.checkpoint.removeprefix(PREFIX))
 
 
 def _change(wanted: Plant, graph: CheckpointGraph, faults: Iterable[Fault]) -> Change:

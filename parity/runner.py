@@ -26,6 +26,7 @@ from parity.judge.metrics.slice_calibration import slices_of
 from parity.judge.report import Report, Side, Slices
 from parity.judge.verdict import Verdict, decide
 from parity.judge.verdict_json import RunFacts
+from parity.log_plants import PREFIX as LOG
 from parity.opening import Opened, opened
 from parity.options import Phase, Progress, ReplayOptions
 from parity.render.run_directory import write_run
@@ -125,6 +126,8 @@ def _slices(ready: Opened, screened: ScreenedDay) -> Slices | None:
 def _notes(ready: Opened, result: ShardResult, findings: Findings) -> Iterator[str]:
     named = {name for cause in findings.causes for name in (cause.checkpoint, *cause.inherited)}
     for plant in ready.options.plants:
+        if plant.checkpoint.startswith(LOG) and findings.causes:
+            continue  # it is found at whatever reads the field
         pair = ready.alignment.by_challenger.get(plant.checkpoint)
         if pair is None or pair.name not in named:
             yield f"{plant} was planted and is no cause: it changed nothing here, or was missed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -98,15 +98,24 @@ def open_stack(spec: StackSpec) -> Stack:
         ConfigError: The opener can not be imported, or what it returned is no stack.
     """
     options = {} if spec.artifact is None else {"artifact": spec.artifact}
-    stack = _load(spec.opener)(**options, **spec.options)
-    for wrapper in spec.wrappers:
-        stack = _load(wrapper.function)(stack, **wrapper.arguments)
+    stack = wrapped(_load(spec.opener)(**options, **spec.options), spec.wrappers)
     if not isinstance(stack, Stack):
         raise ConfigError(
             f"{spec.opener} returned a {type(stack).__name__}, which is no stack.",
             where=f"stack {spec.name!r}",
             fix="return an object with name, checkpoints, identity() and score()",
         )
+    return stack
+
+
+def wrapped(stack: Stack, wrappers: Iterable[Wrapper]) -> Stack:
+    """The stack with wrappers around it, the first one innermost.
+
+    Raises:
+        ConfigError: A wrapper's function can not be imported.
+    """
+    for wrapper in wrappers:
+        stack = _load(wrapper.function)(stack, **wrapper.arguments)
     return stack
 
 

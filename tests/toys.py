@@ -229,7 +229,7 @@ def _steps(inner: str, *, money: bool) -> dict[str, Step]:
         "features.price": lambda b, _: _log1p(b, "candidate.price"),
         "features.affinity": lambda b, _: _numbers(b, "candidate.affinity").astype(np.float32),
         "features.price_bucket": lambda b, _: _bucket(b),
-        "features.category": lambda b, _: b.column("candidate.category").to_numpy(),
+        "features.category": lambda b, _: b.column("candidate.category").fill_null(-1).to_numpy(),
         "encoded.category": lambda _, v: (v["features.category"] % 8).astype(np.int32),
         "encoded.bucket": lambda _, v: v["features.price_bucket"] + np.int32(8),
         inner: _inner_mix,

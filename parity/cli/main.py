@@ -34,6 +34,10 @@ COMMANDS = {
         "parity.cli.prove:prove",
         "Prove two sides' trees equal on every input, or find one that tells them apart.",
     ),
+    "drill": (
+        "parity.cli.drill:drill",
+        "Would a mistake in this challenger be named, and nothing else?",
+    ),
     "align": (
         "parity.cli.align:align",
         "Propose which checkpoints of two stacks are the same.",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import click
 
 from parity.config import Config
+from parity.log_plants import LOG_KINDS
 from parity.planting import AvailableKind, available
 from parity.render.visible import visible
 from parity.value_plants import VALUE_KINDS
@@ -25,6 +26,8 @@ def list_plants(config: Config, challenger: str | None) -> int:
     if challenger is None:
         for name, kind in VALUE_KINDS.items():
             click.echo(f"{name:20} value          {visible(kind.says)}")
+        for name, misread in LOG_KINDS.items():
+            click.echo(f"{name:20} log            {visible(misread.says)}; at log.<field>")
         click.echo("with --challenger STACK: where each can go, and the real faults of that stack")
         return 0
     with StackProcess(config.spec(challenger)) as stack:

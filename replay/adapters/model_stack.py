@@ -22,8 +22,10 @@ from replay.adapters.inputs import (
 from replay.adapters.model_run import ModelRun
 from replay.adapters.outputs import Outputs, sigmoid
 from replay.adapters.program import Program, few_rows
+from replay.capabilities import Fault
 from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding
-from replay.errors import StackError, ToolkitError
+from replay.digests import digest_of_json
+from replay.errors import ConfigError, StackError, ToolkitError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.trace import EMPTY, Array, BatchKeys, Trace, check_given, make_trace
@@ -150,6 +152,45 @@ class ModelStack:
     def configuration(self) -> Mapping[str, str]:
         """What is set rather than learned, as `<checkpoint or module path>.<attribute>`."""
         return self.program.configuration()
+
+    def faults(self) -> tuple[Fault, ...]:
+        """The real faults that the model has room for."""
+        return tuple(
+            replace(fault, checkpoint=at)
+            for fault in self.program.faults()
+            for at in (self._at(fault),)
+            if at is not None
+        )
+
+    def planted(self, fault: Fault) -> ModelStack:
+        """A stack of a copy of the model, with the fault in it.
+
+        Raises:
+            ConfigError: It has no such fault.
+        """
+        for known in self.program.faults():
+            if (known.kind, self._at(known)) == (fault.kind, fault.checkpoint):
+                planted = f"{fault.kind}:{fault.checkpoint}"
+                digest = digest_of_json({"model": self.who.digest, "planted": planted})
+                return replace(
+                    self,
+                    program=self.program.planted(known),
+                    who=replace(self.who, digest=digest),
+                )
+        offered = ", ".join(f"{one.kind}:{one.checkpoint}" for one in self.faults())
+        raise ConfigError(
+            f"{fault.kind}:{fault.checkpoint} can not be planted (known: {offered or 'none'}).",
+            where=f"stack {self.name!r}",
+            fix="plant one of the known faults",
+        )
+
+    def _at(self, fault: Fault) -> str | None:
+        """The checkpoint of a tensor: what an output is read from is that output."""
+        outputs = self.outputs
+        for name, tensor in (("logit", outputs.logit), ("pctr", outputs.pctr)):
+            if tensor is not None and tensor.name == fault.checkpoint and tensor.returned:
+                return name
+        return fault.checkpoint if fault.checkpoint in self.checkpoints else None
 
     @cached_property
     def checkpoints(self) -> CheckpointGraph:

@@ -15,9 +15,11 @@ from onnx.reference import ReferenceEvaluator
 
 from replay.adapters import onnx_surgery as surgery
 from replay.adapters.onnx_double import NARROW, WIDE, in_float64
+from replay.adapters.onnx_faults import onnx_faults, with_onnx_fault
 from replay.adapters.onnx_names import module_outputs, names_of, scopes_of
 from replay.adapters.onnx_terms import terms_of
 from replay.adapters.program import Tensor, row_axis
+from replay.capabilities import Fault
 from replay.trace import EMPTY, Array
 
 # As for torch: two unequal numbers of rows, to tell which axis holds them.
@@ -105,7 +107,9 @@ class OnnxProgram:
 
     def run_bare(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """What the graph returns as it would be served, with every optimisation."""
-        found = self._bare.run(self._returned, {name: inputs[name] for name in self.inputs})
+        # A planted graph's outputs are called as its checkpoints are; their order is kept.
+        outputs = [output.name for output in self._bare.get_outputs()]
+        found = self._bare.run(outputs, {name: inputs[name] for name in self.inputs})
         return {
             f"{surgery.RETURNED}{name}": np.moveaxis(
                 array, self._axis[f"{surgery.RETURNED}{name}"], 0
@@ -126,6 +130,15 @@ class OnnxProgram:
         """
         kinds = {name: WIDE if kind == NARROW else kind for name, kind in self._kinds.items()}
         return self._twin(_model=in_float64(self._model), _kinds=kinds, _is_wide=True)
+
+    def faults(self) -> tuple[Fault, ...]:
+        """The real faults that its nodes have room for."""
+        return onnx_faults(self._model, {tensor: name for name, tensor in self._tensor.items()})
+
+    def planted(self, fault: Fault) -> OnnxProgram:
+        """A program of a copy of the graph, with the fault in it."""
+        model = with_onnx_fault(self._model, self._tensor[fault.checkpoint], fault)
+        return self._twin(_model=model, _bare=self._open(model, optimised=True))
 
     def weights(self) -> dict[str, Array]:
         """The initializers."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from replay.capabilities import Fault
 from replay.trace import EMPTY, Array
 
 
@@ -88,6 +89,14 @@ class Program(Protocol):
 
     def with_threads(self, threads: int) -> Program:
         """The same model on another number of its framework's threads."""
+        ...
+
+    def faults(self) -> tuple[Fault, ...]:
+        """The real faults it has room for, each at the tensor where it has to be found."""
+        ...
+
+    def planted(self, fault: Fault) -> Program:
+        """A copy with one of its faults in it."""
         ...
 
     def weights(self) -> dict[str, Array]:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from replay.adapters.program import Tensor, checkpoint_name, row_axis
+from replay.adapters.torch_faults import torch_faults, with_torch_fault
 from replay.adapters.torch_trace import (
     Site,
     TorchTrace,
@@ -22,6 +23,7 @@ from replay.adapters.torch_trace import (
     site_key,
     trace_module,
 )
+from replay.capabilities import Fault
 from replay.errors import StackError
 from replay.trace import EMPTY, Array
 
@@ -178,6 +180,23 @@ class TorchProgram:
             else one.cpu().numpy()
             for name, one in zip(wanted, found, strict=True)
             if one is not None
+        }
+
+    def faults(self) -> tuple[Fault, ...]:
+        """The real faults that its modules have room for."""
+        return torch_faults(self.module, self._planted_at())
+
+    def planted(self, fault: Fault) -> TorchProgram:
+        """A program of a copy of the module, with the fault in it."""
+        path = next(p for p, name in self._planted_at().items() if name == fault.checkpoint)
+        return self._twin(module=with_torch_fault(self.module, path, fault))
+
+    def _planted_at(self) -> dict[str, str]:
+        """Module path to its checkpoint, of modules that are called once and give one tensor."""
+        return {
+            path: next(iter(places.values())).name
+            for path, places in self._by_path.items()
+            if path and len(places) == 1
         }
 
     def weights(self) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
@@ -22,7 +22,7 @@ from replay.engine.pieces import (
 )
 from replay.engine.wire import Message
 from replay.errors import ArtifactError, ConfigError, WorkerError
-from replay.registry import StackSpec
+from replay.registry import StackSpec, Wrapper
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.trace import EMPTY, Array, Trace, check_given
@@ -193,6 +193,18 @@ class StackProcess:
             for name, array in found.items():
                 values[name][rows_of(batch.keys, self.checkpoints[name].rows, run)] = array
         return trace_from_values(self.name, batch.keys, values)
+
+    def wrap(self, *wrappers: Wrapper) -> None:
+        """Put wrappers around the stack as it was opened, in place of those put there before.
+
+        They change no checkpoint and no identity, cost no new process, and are gone after `restart`.
+
+        Raises:
+            ToolkitError: What a wrapper raised; the wrappers from before stay.
+        """
+        plain = _plain(replace(self.spec, wrappers=wrappers))["wrappers"]
+        question = Message(header={"do": "wrap", "wrappers": plain})
+        self._ask(question, doing="being wrapped", timeout_s=self.timeout_s)
 
     def restart(self) -> None:
         """End the process and open the stack again in a new one.

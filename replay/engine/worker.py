@@ -25,7 +25,7 @@ from replay.capabilities import ExposesTrees, Plants
 from replay.engine import capability_calls, travel, tree_calls, wire
 from replay.engine.wire import Message
 from replay.errors import StackError
-from replay.registry import open_stack, spec_from_json
+from replay.registry import Wrapper, open_stack, spec_from_json, wrapped
 from replay.request import RequestBatch
 from replay.stack import Stack
 from replay.threads import recorded_threads
@@ -78,14 +78,19 @@ def usage_so_far() -> dict[str, float]:
 
 
 def _serve(channel: socket.socket) -> None:
+    opened: Stack | None = None
     stack: Stack | None = None
     while True:
         message = wire.receive(channel)
         reply: Message
         try:
             if message.header["do"] == "open":
-                stack = open_stack(spec_from_json(message.header["spec"]))
+                stack = opened = open_stack(spec_from_json(message.header["spec"]))
                 reply = Message(header=_introduction(stack))
+            elif message.header["do"] == "wrap":
+                assert opened is not None, "a stack is opened first"
+                stack = _wrapped(opened, message)
+                reply = Message(header={})
             else:
                 assert stack is not None, "a stack is opened first"
                 reply = _ANSWERS[message.header["do"]](stack, message)
@@ -99,6 +104,18 @@ def _serve(channel: socket.socket) -> None:
                 header={**reply.header, "usage": usage_so_far()}, descriptors=reply.descriptors
             ),
         )
+
+
+def _wrapped(opened: Stack, message: Message) -> Stack:
+    """The stack as it was opened, with other wrappers around it."""
+    stack = wrapped(opened, [Wrapper(**one) for one in message.header["wrappers"]])
+    if tuple(stack.checkpoints) != tuple(opened.checkpoints):
+        raise StackError(
+            "a wrapper changes which checkpoints there are.",
+            where=f"stack {opened.name!r}",
+            fix="put such a wrapper into the stack's spec, and open it again",
+        )
+    return stack
 
 
 def _introduction(stack: Stack) -> dict[str, Any]:

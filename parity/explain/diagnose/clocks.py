@@ -44,6 +44,18 @@ def clock_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
             values=np.mod(sample.reference, 12),
             reach="all",
         )
+    if _may_be_iso(sample):
+        yield Hypothesis(
+            kind="day_shift",
+            says="weekdays count from 1: one more",
+            meaning="another numbering of the week, such as ISO 8601's",
+            parameters={"shift": 1},
+            bits=1.0,
+            needs=2,
+            values=sample.reference + 1,
+            reach="all",
+            certain=_reads_week(sample),
+        )
     for name, times in sample.along(sample.evidence.times).items():
         for period, clock in ((24, hour_of), (7, weekday_of)):
             yield from _by_clock(sample, name, times, period, clock)
@@ -105,6 +117,20 @@ def _shift(
         reach="all" if backed else "either",
         certain=backed,
     )
+
+
+def _may_be_iso(sample: Sample) -> bool:
+    """Whether a weekday goes from 0 to 6 here and from 1 to 7 there."""
+    cells = sample.finite
+    r, c = sample.reference[cells], sample.challenger[cells]
+    named = "weekday" in f"{sample.evidence.name} {sample.evidence.unit}"
+    return named and bool(r.min() >= 0 and r.max() <= 6 and c.min() >= 1 and c.max() == 7)
+
+
+def _reads_week(sample: Sample) -> bool:
+    """Whether the reference reads a logged time as a weekday."""
+    times = sample.along(sample.evidence.times).values()
+    return any(_tells(sample, sample.from_rows(one), weekday_of) for one in times)
 
 
 def _tells(sample: Sample, hours: Floats, clock: Clock) -> bool:

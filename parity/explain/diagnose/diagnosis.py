@@ -98,7 +98,7 @@ def _moved_rows(evidence: Evidence, whole: Scored | None) -> Diagnosis | None:
     if view is None or (whole is not None and whole.support >= _PLAIN):
         return None
     seen = sample_of(view)
-    found = None if seen is None else explain(seen, PLACES)
+    found = None if seen is None else _credible(seen, explain(seen, PLACES))
     if seen is None or found is None or found.support <= _support(whole):
         return None
     return _told(seen, found)

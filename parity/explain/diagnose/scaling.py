@@ -32,7 +32,10 @@ def scaling_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
         yield _scale(factor, sample, bits=bits, needs=2 if bits < _SHORT else 3)
     yield from _offsets(sample, finite)
     found = line(sample.r[finite], sample.c[finite])
-    if found is not None and found.slope not in {0.0, 1.0}:
+    if sample.is_integer:
+        yield from _other_end(sample, finite)
+    turned = sample.is_integer and found is not None and round(found.slope, 9) == -1.0
+    if found is not None and found.slope not in {0.0, 1.0} and not turned:
         yield _affine(found.slope, found.intercept, sample)
 
 
@@ -205,6 +208,23 @@ def _whole_offset(shift: int, sample: Sample) -> Hypothesis:
         reach="all"
         if is_id and sample.challenger.min() < 0 <= sample.reference.min()
         else "either",
+    )
+
+
+def _other_end(sample: Sample, finite: Places) -> Iterator[Hypothesis]:
+    """Codes counted from the other end: their sum is one number."""
+    found = commonest(sample.challenger[finite] + sample.reference[finite])
+    if found is None:
+        return
+    total = int(found.value)
+    yield Hypothesis(
+        kind="relabelled",
+        says=f"codes are counted from the other end: {total} - reference",
+        meaning="the vocabulary stands in reverse order",
+        parameters={"sum": total},
+        bits=2.0 * math.log2(abs(total) + 1) + 1.0,
+        needs=3,
+        values=total - sample.reference,
     )
 
 

@@ -19,7 +19,7 @@ import pytest
 from replay.engine.failures import StackRaisedError, WorkerCrashedError, WorkerHungError
 from replay.engine.process import StackProcess
 from replay.errors import ArtifactError, ConfigError, LogError, StackError, WorkerError
-from replay.registry import StackSpec
+from replay.registry import StackSpec, Wrapper
 from replay.stack import Stack
 from replay.threads import VARIABLES
 from tests.replay.engine.descriptors import num_descriptors
@@ -313,3 +313,24 @@ def test_a_worker_ends_when_its_owner_is_killed(busy: int) -> None:
         owner.send_signal(signal.SIGKILL)
 
     assert wait_until_gone(pid)
+
+
+def test_wrappers_are_exchanged_without_a_new_process(toy: StackProcess) -> None:
+    batch, pid = some_requests(3), toy.pid
+    bare = toy.score(batch, capture=EVERY)
+
+    toy.wrap(Wrapper(function=f"{MODULE}:heavier"))
+    heavier = toy.score(batch, capture=EVERY)
+    toy.wrap()
+
+    assert toy.pid == pid
+    assert any(not np.array_equal(heavier[name], bare[name]) for name in EVERY)
+    again = toy.score(batch, capture=EVERY)
+    assert all(np.array_equal(again[name], bare[name]) for name in EVERY)
+
+
+def test_a_wrapper_that_can_not_be_put_leaves_the_others(toy: StackProcess) -> None:
+    with pytest.raises(ConfigError, match="can not be imported"):
+        toy.wrap(Wrapper(function="nowhere:none"))
+
+    assert toy.score(some_requests(1), capture=EVERY)

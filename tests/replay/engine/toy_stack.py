@@ -184,6 +184,11 @@ def open_stack(
     )
 
 
+def heavier(_: ToyStack) -> ToyStack:
+    """A wrapper: another stack in its place, of other weights."""
+    return open_stack(weight=0.2)
+
+
 def open_noisily(**_: object) -> ToyStack:
     sys.stdout.write("loading the weights\n")
     os.write(2, b"native chatter\n")

@@ -1,0 +1,82 @@
+"""Real mistakes in trees, layers and outputs, and the diagnoses of them that are right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_BIAS = ("offset", "channel_offset")
+
+MODEL_MISTAKES: Mapping[str, tuple[str, ...]] = {
+    # Trees.
+    "threshold_le": ("threshold_side",),
+    "float64_thresholds": ("threshold_side",),
+    "threshold_digits": (),
+    "nan_direction": ("missing_direction",),
+    "nan_left": ("missing_direction",),
+    "nan_right": ("missing_direction",),
+    "tree_columns_exchanged": (),
+    "leaf_numbering": ("relabelled",),
+    "trees_reversed": ("channels_reversed", "channels_permuted"),
+    "children_exchanged": (),
+    # Sums of weights.
+    "tree_limit": ("tree_limit",),
+    "best_iteration": ("tree_limit",),
+    # A scaled row with a bias that is not is told as such: x 1.01 and a constant.
+    "weight_scale": ("scale", "row_scale", "channel_scale", "weights_of_one_input", "affine"),
+    "learning_rate_twice": ("scale",),
+    "one_tree_scaled": ("weights_of_one_input",),
+    "leaf_table_late": (),
+    "weights_float16": (),
+    "category_table_late": (),
+    "mean_for_sum": ("scale",),
+    # Layers of a module or a graph.
+    "norm_eps": ("epsilon",),
+    "layernorm_eps": ("epsilon",),
+    "norm_gain_left_out": (),
+    "rms_for_layer_norm": (),
+    "gelu_tanh": ("activation",),
+    "gelu_as_relu": ("activation",),
+    "gelu_as_silu": ("activation",),
+    "relu_as_gelu": ("activation",),
+    "relu_leaks": ("activation",),
+    "silu_as_gelu": ("activation",),
+    "tanh_hard": (),
+    "tanh_soft": (),
+    "erf_as_tanh": (),
+    "sigmoid_hard": (),
+    "slope_changed": (),
+    "max_for_mean": (),
+    "weights_scaled": (),
+    "weights_transposed": (),
+    "rows_exchanged": (),
+    "inputs_exchanged": (),
+    "heads_exchanged": (),
+    "query_key_exchanged": (),
+    "scores_unscaled": (),
+    "scores_scaled": ("scale",),
+    "operands_exchanged": (),
+    "weights_bfloat16": (),
+    "weights_int8": (),
+    "weights_stale": (),
+    "computed_float16": ("precision_float16",),
+    "embedding_late": (),
+    "embedding_scaled": ("scale",),
+    "embedding_float16": ("precision_float16",),
+    "reserved_row": (),
+    # Outputs.
+    "bias_left_out": _BIAS,
+    "bias_twice": _BIAS,
+    "base_score": _BIAS,
+    "trees_left_out": ("term_left_out",),
+    "categories_left_out": ("term_left_out",),
+    "slope_left_out": ("calibration",),
+    "intercept_left_out": ("calibration",),
+    "calibrated_twice": ("calibration",),
+    "double_sigmoid": ("double_sigmoid",),
+    "probability_clipped": ("clipped",),
+    "probability_float16": ("precision_float16",),
+    "ecpm_per_impression": ("scale",),
+    "rank_reversed": ("rank_reversed", "reversed"),
+    "tie_order": ("tie_order",),
+    "rank_from_one": ("id_offset", "off_by_one", "offset"),
+}

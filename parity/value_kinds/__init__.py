@@ -1,0 +1,1 @@
+"""What each kind of bug makes of a checkpoint's values, one file a family."""
