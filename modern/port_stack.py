@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import modern
 from modern.artifact import LegacyArtifact, read_artifact

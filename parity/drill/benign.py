@@ -19,9 +19,12 @@ from parity.drill.question import (
     in_pieces,
     once_more,
     recorded_apart,
+    varied,
     with_records,
 )
+from replay.engine.capability_calls import varying
 from replay.request import RequestBatch, concat_batches
+from replay.stack import Stack
 from replay.trace import BatchKeys
 
 SHUFFLES = 5
@@ -49,6 +52,13 @@ def variations(stages: Collection[str], *, seed: int = 0) -> Iterator[Variation]
         *_combined(seed),
     ):
         yield Variation(name=name, ask=ask)
+
+
+def own_variations(stack: Stack) -> Iterator[Variation]:
+    """What the stack itself says must not matter."""
+    able = varying(stack)
+    for name in () if able is None else able.variations():
+        yield Variation(name=f"its own: {name}", ask=varied(name))
 
 
 def _orders(seed: int) -> Iterator[tuple[str, Ask]]:

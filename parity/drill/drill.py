@@ -13,7 +13,7 @@ import numpy as np
 from parity.compare.alignment import align
 from parity.config import Config
 from parity.drill.bench import Bench, open_bench
-from parity.drill.benign import Variation, variations
+from parity.drill.benign import Variation, own_variations, variations
 from parity.drill.benign_runs import BenignOutcome, run_benign
 from parity.drill.cases import Chosen, choose_cases
 from parity.drill.combined import draw_combinations
@@ -171,7 +171,8 @@ def _benign(
     few = bench.batch.slice(0, min(BENIGN_REQUESTS, bench.batch.num_requests))
     small = open_bench(reference, challenger, few, bench.alignment)
     stages = tuple(dict.fromkeys(one.stage for one in bench.alignment.challenger.values()))
-    found = run_benign(small, challenger, variations(stages, seed=options.seed))
+    chosen = (*variations(stages, seed=options.seed), *own_variations(challenger))
+    found = run_benign(small, challenger, chosen)
     found += _other_processes(small, challenger)
     return found, small
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from replay.checkpoint import CheckpointGraph, RowAxis
+from replay.engine.capability_calls import varying
 from replay.engine.pieces import rows_of
 from replay.request import RequestBatch
 from replay.stack import Stack
@@ -148,6 +149,17 @@ def given_its_own(stage: str) -> Ask:
         ]
         produced = plainly(stack, replace(question, capture=own)) if own else EMPTY
         return plainly(stack, replace(question, given={**question.given, **produced}))
+
+    return asked
+
+
+def varied(variation: str) -> Ask:
+    """A change that the stack itself offers through `Varies`."""
+
+    def asked(stack: Stack, question: Question) -> Values:
+        able = varying(stack)
+        assert able is not None, "its variations were listed"
+        return able.vary(variation, question.batch, question.capture, question.given).values
 
     return asked
 

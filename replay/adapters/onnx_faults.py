@@ -198,7 +198,8 @@ def _quantised(values: Array) -> Array:
 
 def _stale(values: Array) -> Array:
     drawn = np.random.default_rng(0).standard_normal(values.shape)
-    return values + STALE * values.std() * drawn
+    moved: Array = values + STALE * values.std() * drawn
+    return moved
 
 
 def _inputs_exchanged(values: Array) -> Array:
