@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from parity.calibrate.file import read_calibration
 from parity.judge.policy import Margin, Policy
 from parity.noise import Envelope
-from parity.plan import EXAMPLES, PER_PLACE, PROBED, Plan
+from parity.plan import EXAMPLES, PER_PLACE, PROBED, Material, Plan
 from parity.tolerance import Planned, PlannedTolerance, best_match
 
 Why = Annotated[str, Field(min_length=1, pattern=r"\S", description="Where the value comes from.")]
@@ -93,6 +93,18 @@ class MarginEntry(Entry):
     why: Why
 
 
+class MaterialEntry(Entry):
+    """How much a cause may move before it is material, and not only different."""
+
+    rank_flips: Share = Material().rank_flips
+    """Share of the probed candidates whose rank it moves."""
+    pctr: Bound = Material().pctr
+    """Mean absolute change of the probability."""
+    money: Bound = Material().money
+    """Change of eCPM, relative to the reference's mean."""
+    why: Why
+
+
 class PolicyEntry(Entry):
     """What a verdict asks for."""
 
@@ -138,6 +150,9 @@ class PolicyEntry(Entry):
     """With --stop-early: the share of differing requests that is tested."""
     stop_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
     """How sure that test is, whenever it stops."""
+    diverges_on: Literal["different", "material"] = "different"
+    """`material` lets a cause stand that moves less than the plan's `material` allows; it is
+    still named. Only for a plan that compares the same model."""
     min_requests: Annotated[int, Field(ge=1)] = 1
     """Fewer compared requests are no evidence."""
     min_compared_share: Share = 0.5
@@ -189,6 +204,8 @@ class PlanEntry(Entry):
     """Name or glob of a reference's checkpoint to the reason why it is not compared."""
     min_coverage: Share = 1.0
     """Share of the reference's checkpoints, left_out aside, that has to be compared."""
+    material: MaterialEntry | None = None
+    """What a cause has to move to be material; by default any rank, or what float32 can show."""
     top_k: Annotated[int, Field(ge=1)] = 3
     """Candidates that count as shown, for the overlap of rankings."""
     slices: list[str] = Field(default_factory=list)
@@ -261,6 +278,13 @@ class PlanEntry(Entry):
             measured_on=on,
             left_out=self.left_out,
             min_coverage=self.min_coverage,
+            material=Material()
+            if self.material is None
+            else Material(
+                rank_flips=self.material.rank_flips,
+                pctr=self.material.pctr,
+                money=self.material.money,
+            ),
             top_k=self.top_k,
             slices=tuple(self.slices),
             probed=self.probed,
@@ -278,6 +302,7 @@ class PlanEntry(Entry):
             fidelity=policy.fidelity,
             margins=policy.margins(),
             min_clicks=policy.min_clicks,
+            diverges_on=policy.diverges_on,
             resamples=policy.resamples,
             slice_correction=policy.slice_correction,
             stop_rate=policy.stop_rate,

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 from parity.compare.counts import SampledRequest
 from parity.compare.sample import choose_sample
+from parity.explain.attribution import attribute
 from parity.explain.canary import fly_canary
 from parity.explain.causes import amplified, find_causes, unexplained
+from parity.explain.costs import with_costs
 from parity.explain.diagnose import diagnose, evidence_of
 from parity.explain.probe import Probe, probe
-from parity.explain.repair import repair, with_shares
+from parity.explain.repair import repair
 from parity.explain.slices import with_slices
 from parity.judge.report import Canary, Cause
 from parity.opening import Opened
@@ -34,6 +36,7 @@ class Findings:
         causes: In causal order, with their shares.
         unexplained: Checkpoints that differ for no reason that the probe could find.
         remainder: Share of the gap that repairing every cause leaves.
+        linear_remainder: The same by one backward pass.
         canary: Whether a known bug would have been seen.
         probed: Requests in the sample.
         notes: What a reader should know of it.
@@ -43,6 +46,7 @@ class Findings:
     causes: tuple[Cause, ...] = ()
     unexplained: tuple[str, ...] = ()
     remainder: float | None = None
+    linear_remainder: float | None = None
     canary: Canary = NO_CANARY
     probed: int = 0
     notes: tuple[str, ...] = ()
@@ -61,7 +65,8 @@ def find(opened: Opened, result: ShardResult) -> Findings:
     challenger = opened.lane.challenger
     seen = probe(opened.lane.reference, challenger, _batch_of(opened.day, sample), opened.alignment)
     repaired = repair(challenger, seen)
-    causes = with_shares(find_causes(seen, result), repaired)
+    attributed = attribute(opened.lane.reference, challenger, seen)
+    causes = with_costs(find_causes(seen, result), repaired, attributed, opened.plan.material)
     causes = with_slices(
         _with_diagnoses(causes, seen, opened.lane.reference), seen, seed=opened.options.seed
     )
@@ -70,6 +75,7 @@ def find(opened: Opened, result: ShardResult) -> Findings:
         causes=causes,
         unexplained=unexplained(seen, result),
         remainder=repaired.remainder,
+        linear_remainder=None if attributed is None else attributed.remainder,
         canary=fly_canary(challenger, seen) if opened.options.canary else NO_CANARY,
         probed=len(sample),
         notes=(f"near ties: an allowed difference was amplified at {', '.join(near)}",)

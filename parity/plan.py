@@ -23,6 +23,22 @@ EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """How much a cause may move before it matters; more is *material*, less is only *different*.
+
+    Attributes:
+        rank_flips: Share of the probed candidates whose rank it moves.
+        pctr: Mean absolute change of the probability. By default less than half a float32 unit in
+            the last place of a probability near 1, which no output of that type can show.
+        money: Change of eCPM, relative to the reference's mean. By default one in ten million.
+    """
+
+    rank_flips: float = 0.0
+    pctr: float = 2.0**-25
+    money: float = 1e-7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a comparison compares, as plain data; its digest stands in every report.
 
@@ -42,6 +58,7 @@ class Plan:
         min_coverage: Share of the reference's checkpoints, those left out with a reason apart,
             that must be compared for parity. All of them unless the plan says otherwise: an
             unseen difference is not agreement.
+        material: What a cause has to move to be material.
         top_k: Candidates that count as shown, for the overlap of rankings and what they are worth.
         slices: Logged fields whose every value is a slice of its own, such as
             "candidate.advertiser_id"; those of few values are slices without being named.
@@ -57,6 +74,7 @@ class Plan:
     measured_on: str = ""
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     min_coverage: float = 1.0
+    material: Material = field(default_factory=Material)
     top_k: int = 3
     slices: tuple[str, ...] = ()
     probed: int = PROBED
@@ -89,6 +107,11 @@ class Plan:
             "measured_on": self.measured_on,
             "left_out": dict(self.left_out),
             "min_coverage": self.min_coverage,
+            "material": {
+                "rank_flips": self.material.rank_flips,
+                "pctr": self.material.pctr,
+                "money": self.material.money,
+            },
             "top_k": self.top_k,
             "slices": list(self.slices),
             "probed": self.probed,
@@ -129,7 +152,8 @@ def plan_from_json(value: Mapping[str, Any]) -> Plan:
                 fix="give kind, value and why",
             )
         stated[glob] = PlannedTolerance(**entry)
-    return Plan(**{**value, "tolerances": stated})
+    material = Material(**value.get("material", {}))
+    return Plan(**{**value, "tolerances": stated, "material": material})
 
 
 def _sampled(glob: str, entry: Mapping[str, Any]) -> Planned:

@@ -105,7 +105,12 @@ def _report(ready: Opened, screened: ScreenedDay, findings: Findings) -> Report:
         checkpoints=checkpoint_figures(result, ready.alignment),
         causes=findings.causes,
         unexplained=findings.unexplained,
-        gap=gap_of(result, ready.alignment, findings.remainder),
+        gap=gap_of(
+            result,
+            ready.alignment,
+            findings.remainder,
+            linear_remainder=findings.linear_remainder,
+        ),
         metrics=judged_metrics(ready, result, screened.stopping),
         slices=_slices(ready, screened),
         stopping=screened.stopping,

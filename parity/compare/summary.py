@@ -29,7 +29,12 @@ def request_counts(result: ShardResult) -> RequestCounts:
     )
 
 
-def gap_of(result: ShardResult, alignment: Alignment, remainder: float | None = None) -> Gap:
+def gap_of(
+    result: ShardResult,
+    alignment: Alignment,
+    remainder: float | None = None,
+    linear_remainder: float | None = None,
+) -> Gap:
     """The gap of the outputs over the replay."""
     sums = result.gap
     outputs = alignment.outputs
@@ -39,6 +44,7 @@ def gap_of(result: ShardResult, alignment: Alignment, remainder: float | None = 
         rank_flips=sums.rank_flips,
         near_ties=sums.near_ties,
         remainder=remainder,
+        linear_remainder=linear_remainder,
     )
 
 

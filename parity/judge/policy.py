@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Correction = Literal["holm", "benjamini_hochberg"]
+DivergenceRule = Literal["different", "material"]
 FidelityRule = Literal["if_logged", "require"]
 
 
@@ -41,6 +42,8 @@ class Policy:
         stop_rate: With `--stop-early`: the share of differing requests that is tested; one in
             ten thousand is below what any metric of a day can see.
         stop_level: How sure that test has to be, whenever it stops.
+        diverges_on: "different" takes any cause for a divergence; "material" only one that moves
+            rank, probability or money by more than the plan allows.
         resamples: Resamples of the requests behind every interval; at 1000 the ends of the
             interval move by a few per cent of its width from seed to seed.
     """
@@ -51,6 +54,7 @@ class Policy:
     fidelity: FidelityRule = "if_logged"
     margins: Mapping[str, Margin] = field(default_factory=lambda: NO_MARGINS)
     min_clicks: int = 20
+    diverges_on: DivergenceRule = "different"
     resamples: int = 1000
     slice_correction: Correction = "holm"
     stop_rate: float = 1e-4

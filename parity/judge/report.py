@@ -67,6 +67,23 @@ class LocalDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """What repairing a cause takes off one gap, on the probe's sample.
+
+    Attributes:
+        unit: "logit", "pctr", "ecpm_micros" (mean |difference| over candidates), or "rank_flips"
+            (candidates).
+        before: The gap before any repair.
+        closed: What this repair takes off it, after those of the causes before it; negative
+            where the cause held another one back.
+    """
+
+    unit: str
+    before: float
+    closed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
     """A checkpoint whose local difference exceeds its tolerance.
 
@@ -77,6 +94,11 @@ class Cause:
             seen by the probe's sample only.
         share_of_gap: Part of the gap in logit (in pctr where no logit is aligned) that
             closes when it is repaired, after the causes before it; None when not computed.
+        linear_share: The same by one backward pass, to first order; None where no gradient
+            reaches it.
+        costs: What its repair takes off each gap.
+        material: Whether that moves rank, probability or money by more than the plan allows;
+            None where it could not be repaired.
         inherited: Checkpoints that differ in total, not locally, downstream of it.
     """
 
@@ -87,6 +109,9 @@ class Cause:
     rows_affected: int | None
     requests_affected: int | None
     share_of_gap: float | None = None
+    linear_share: float | None = None
+    costs: tuple[Closed, ...] = ()
+    material: bool | None = None
     diagnosis: str | None = None
     slice: str | None = None
     inherited: tuple[str, ...] = ()
@@ -104,6 +129,8 @@ class Gap:
         rank_flips: Candidates whose rank moved, near ties not counted.
         near_ties: Candidates whose rank moved within the tolerance of what ranks them.
         remainder: Share of the gap that repairing every cause leaves; None when there is no cause.
+        linear_remainder: Share that the causes' own errors leave, followed by one backward pass;
+            None where no gradient reaches one of them.
     """
 
     logit: float | None
@@ -111,6 +138,7 @@ class Gap:
     rank_flips: int
     near_ties: int
     remainder: float | None = None
+    linear_remainder: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ def decide(report: Report, policy: Policy) -> Verdict:
     """
     reasons = [
         *_broken(report),
-        *_differences(report),
+        *_differences(report, policy),
         *_fidelity(report, policy),
         *_evidence(report, policy),
         *_canary(report),
@@ -135,14 +135,20 @@ def _broken(report: Report) -> Iterator[Reason]:
             )
 
 
-def _differences(report: Report) -> Iterator[Reason]:
+def _differences(report: Report, policy: Policy) -> Iterator[Reason]:
     for cause in report.causes:
-        yield Reason(
-            verdict="DIVERGED",
-            code="cause",
-            text=f"{cause.checkpoint} differs by itself: {cause.local.differing} of "
-            f"{cause.local.rows} probed rows beyond the tolerance ({cause.tolerance}).",
+        text = (
+            f"{cause.checkpoint} differs by itself: {cause.local.differing} of "
+            f"{cause.local.rows} probed rows beyond the tolerance ({cause.tolerance})"
         )
+        if policy.diverges_on == "material" and cause.material is False:
+            yield Reason(
+                verdict="PARITY",
+                code="not_material",
+                text=f"{text}; it moves rank, probability and money by less than the plan allows.",
+            )
+            continue
+        yield Reason(verdict="DIVERGED", code="cause", text=f"{text}.")
     for name in report.unexplained:
         yield Reason(
             verdict="DIVERGED",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from parity.judge.report import (
     Canary,
     Cause,
+    Closed,
     Example,
     Fidelity,
     Metric,
@@ -117,6 +118,8 @@ def gap(report: Report) -> str:
         text += f", {of.near_ties:,} near ties"
     if of.remainder is not None:
         text += f"; {percent(of.remainder)} left when every cause is repaired"
+    if of.linear_remainder is not None:
+        text += f", {percent(of.linear_remainder)} by one backward pass"
     return text
 
 
@@ -149,10 +152,21 @@ def allowed(cause: Cause) -> str:
 
 
 def costs(cause: Cause) -> str:
-    """Its share of the gap."""
-    if cause.share_of_gap is None:
+    """What repairing it takes off each gap, and whether that matters."""
+    if cause.share_of_gap is None and not cause.costs:
         return "not computed"
-    return f"{percent(cause.share_of_gap)} of the gap"
+    parts = [_closed(one) for one in cause.costs]
+    text = ", ".join(parts) if parts else f"{percent(cause.share_of_gap)} of the gap"
+    if cause.linear_share is not None:
+        text += f"; by one backward pass {percent(cause.linear_share)} of the logit's"
+    return f"{text}; different, not material" if cause.material is False else text
+
+
+def _closed(of: Closed) -> str:
+    if of.unit == "rank_flips":
+        return f"{of.closed:,.0f} of {of.before:,.0f} rank flips"
+    unit = {"logit": "of the gap in logit", "pctr": "in pctr", "ecpm_micros": "in eCPM"}[of.unit]
+    return f"{percent(of.closed / of.before)} {unit}" if of.before else f"none {unit}"
 
 
 def inherits(cause: Cause) -> str:

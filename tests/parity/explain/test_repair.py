@@ -5,9 +5,10 @@ import pytest
 
 from parity.compare.alignment import align
 from parity.explain.causes import find_causes
+from parity.explain.costs import with_costs
 from parity.explain.probe import probe
-from parity.explain.repair import repair, with_shares
-from parity.plan import Plan
+from parity.explain.repair import repair
+from parity.plan import Material, Plan
 from tests.toys import ToyStack, bugs_of, toy_batch, toys
 
 BATCH = toy_batch(10)
@@ -38,7 +39,7 @@ def test_shares_and_remainder_add_up_to_the_gap() -> None:
     assert found.measured == "logit"
     assert sum(found.shares) + found.remainder == pytest.approx(1.0)
     assert found.remainder == pytest.approx(0.0, abs=1e-6)
-    shared = with_shares(causes, found)
+    shared = with_costs(causes, found, None, Material())
     assert [cause.share_of_gap for cause in shared] == list(found.shares)
 
 

@@ -306,3 +306,26 @@ def test_a_replay_that_stopped_early_says_how_much_it_read() -> None:
     assert verdict.exit_code == 0
     said = [reason.text for reason in verdict.reasons if reason.code == "stopped_early"]
     assert "after 100 of 400 requests: fewer requests" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "material", "verdict", "code"),
+    [
+        ("different", False, "DIVERGED", "cause"),
+        ("material", False, "PARITY", "not_material"),
+        ("material", True, "DIVERGED", "cause"),
+        ("material", None, "DIVERGED", "cause"),
+    ],
+)
+def test_a_cause_that_is_only_different_stands_where_the_policy_says(
+    rule, material, verdict, code
+) -> None:
+    report = a_diverged_report()
+    report = replace(
+        report, causes=tuple(replace(cause, material=material) for cause in report.causes)
+    )
+
+    found = decide(report, replace(POLICY, diverges_on=rule))
+
+    assert found.verdict == verdict
+    assert code in {reason.code for reason in found.reasons}

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from parity.judge.report import Closed
 from parity.render import phrases
 from tests.parity.a_report import a_cause, a_report
 
@@ -60,3 +61,17 @@ def test_for_whom_a_cause_matters() -> None:
 
 def test_a_repair_that_widens_the_gap_is_shown_with_its_sign() -> None:
     assert phrases.costs(a_cause(share_of_gap=-0.25)) == "-25 % of the gap"
+
+
+def test_a_cause_costs_in_every_unit() -> None:
+    costs = (
+        Closed(unit="logit", before=0.2, closed=0.1946),
+        Closed(unit="pctr", before=0.01, closed=-0.001),
+        Closed(unit="rank_flips", before=415, closed=412),
+    )
+    cause = a_cause(costs=costs, linear_share=0.98, material=True)
+
+    text = "97.3 % of the gap in logit, -10 % in pctr, 412 of 415 rank flips"
+    assert phrases.costs(cause) == f"{text}; by one backward pass 98 % of the logit's"
+    assert phrases.costs(a_cause(costs=costs, material=False)) == f"{text}; different, not material"
+    assert phrases.costs(a_cause(share_of_gap=None)) == "not computed"
