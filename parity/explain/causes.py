@@ -115,7 +115,9 @@ def _crossed(pair: Pair, probe: Probe) -> set[str]:
     front = list(graph[pair.challenger.name].after)
     while front:
         node = front.pop()
-        is_given = node in aligned and aligned[node].name in probe.given
+        is_given = node in aligned and (
+            pair.name in probe.mirrored or aligned[node].name in probe.given
+        )
         if not is_given and node not in crossed:
             crossed.add(node)
             front.extend(graph[node].after)
@@ -232,7 +234,7 @@ def _cause(fault: Fault, probe: Probe, result: ShardResult | None, own: Collecti
 
 
 def _examples(pair: Pair, probe: Probe) -> tuple[Example, ...]:
-    ours, theirs = pair.values(probe.reference, probe.given_run)
+    ours, theirs = probe.local_values(pair)
 
     def values(row: int) -> tuple[Shown, Shown]:
         return shown_values(ours[row], theirs[row], pair)

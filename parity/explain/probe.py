@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -13,6 +13,7 @@ from parity.compare.alignment import Alignment, Pair, expanded
 from parity.compare.difference import Difference, compare
 from parity.compare.ranks import Ranked, bids_of, inherited_slack, moved_ranks, ranked_by
 from parity.compare.shard_rows import ShardRows, check_rows, rows_of_shard
+from parity.explain.mirror import mirrored
 from parity.noise import Envelope
 from parity.tolerance import Floats, Mask
 from replay.request import RequestBatch
@@ -34,6 +35,8 @@ class Probe:
         given_run: The challenger with every aligned checkpoint given from the reference, so
             that each one is computed from the reference's inputs: shows *local* differences.
         given: Reference names of the checkpoints that were given.
+        mirrored: Where the challenger's inputs could not be given: reference name to what the
+            reference makes of the challenger's own, which its free run is compared with.
     """
 
     batch: RequestBatch
@@ -42,6 +45,7 @@ class Probe:
     free_run: Trace
     given_run: Trace
     given: frozenset[str]
+    mirrored: Mapping[str, Array] = field(default_factory=dict)
 
     @cached_property
     def total(self) -> dict[str, Difference]:
@@ -59,6 +63,13 @@ class Probe:
             for pair in self.alignment.pairs
         }
 
+    def local_values(self, pair: Pair) -> tuple[Array, Array]:
+        """Both sides' values of one step on the same inputs, along the pair's rows."""
+        if pair.name not in self.mirrored:
+            return pair.values(self.reference, self.given_run)
+        values = {**self.reference.values, pair.name: self.mirrored[pair.name]}
+        return pair.values(replace(self.reference, values=values), self.free_run)
+
     @cached_property
     def rows(self) -> ShardRows:
         """Whose rows the sample's are."""
@@ -69,15 +80,18 @@ class Probe:
         return self.rows.requests_with(differences[name].differs, self.alignment[name].rows)
 
     def _difference(self, pair: Pair, challenger: Trace, run: Run) -> Difference:
-        ours, theirs = pair.values(self.reference, challenger)
+        is_mirrored = run == "local" and pair.name in self.mirrored
+        ours, theirs = (
+            self.local_values(pair) if is_mirrored else pair.values(self.reference, challenger)
+        )
         # Rounding adds up on the way, so noise measured of one step judges a step alone; an
         # envelope is of what arrives.
         sampled = pair.sampled if run == "local" or isinstance(pair.sampled, Envelope) else None
-        slack = self._slack(pair, challenger, run)
+        slack = None if is_mirrored else self._slack(pair, challenger, run)
         found = compare(ours, theirs, pair, slack=slack, sampled=sampled)
         if pair.name != "rank" or pair.rows != "candidate":
             return found
-        ranked = self._ranked(challenger, run)
+        ranked = None if is_mirrored else self._ranked(challenger, run)
         offsets = self.batch.keys.candidate_offsets
         return replace(found, differs=moved_ranks(ours, theirs, offsets, ranked).flips)
 
@@ -114,6 +128,9 @@ class Probe:
 def probe(reference: Stack, challenger: Stack, batch: RequestBatch, alignment: Alignment) -> Probe:
     """Run the reference once and the challenger twice: free, and given the reference.
 
+    Where the challenger can not be given what a step reads, the reference makes that step on the
+    challenger's own inputs, in a pass more.
+
     Raises:
         StackError: A stack broke its contract.
     """
@@ -128,7 +145,9 @@ def probe(reference: Stack, challenger: Stack, batch: RequestBatch, alignment: A
     local = challenger.score(batch, capture=theirs, given=given)
     for trace in (recorded, free, local):
         check_rows(batch, trace)
+    mirror = mirrored(reference, batch, alignment, free, names)
     return Probe(
+        mirrored=mirror,
         batch=batch,
         alignment=alignment,
         reference=recorded,

@@ -17,13 +17,13 @@ VALUE, MISSING_REFERENCE, MISSING_CHALLENGER, NOT_FINITE = range(4)
 def first_place(pair: Pair, seen: Probe) -> tuple[int, int]:
     """The first row that differs, and the first of its inner values that does."""
     row = int(np.argmax(seen.local[pair.name].differs))
-    ours, theirs = pair.values(seen.reference, seen.given_run)
+    ours, theirs = seen.local_values(pair)
     return row, first_differing(np.ravel(ours[row]), np.ravel(theirs[row]), pair)
 
 
 def row_values(pair: Pair, found: Probe, row: int, inner: int) -> tuple[Number, Number]:
     """The pair's local values at a place; None is NaN."""
-    ours, theirs = pair.values(found.reference, found.given_run)
+    ours, theirs = found.local_values(pair)
     return _plain(np.ravel(ours[row])[inner]), _plain(np.ravel(theirs[row])[inner])
 
 
@@ -34,7 +34,7 @@ def same_number(one: float | None, other: float | None) -> bool:
 
 def kinds_of(pair: Pair, seen: Probe) -> NDArray[np.int64]:
     """[row]: how it differs, where it does."""
-    ours, theirs = pair.values(seen.reference, seen.given_run)
+    ours, theirs = seen.local_values(pair)
     rows = len(ours)
     if ours.dtype.kind != "f" or rows == 0:
         return np.full(rows, VALUE)

@@ -89,12 +89,13 @@ def evidence_of(cause: str, probe: Probe, *, thresholds: Mapping[str, Array] = E
     """
     alignment, keys = probe.alignment, probe.batch.keys
     pair = alignment[cause]
-    ours, theirs = pair.values(probe.reference, probe.given_run)
+    ours, theirs = probe.local_values(pair)
     others, stages = {}, {}
     for other in alignment.pairs:
-        if other.name != cause and other.reference.rows in {pair.rows, "request"}:
-            values = probe.reference[other.name]
-            others[other.name] = expanded(values, other.reference.rows, pair.rows, keys)
+        if other.name != cause and other.rows in {pair.rows, "request"}:
+            ours_there, theirs_there = other.values(probe.reference, probe.free_run)
+            read = theirs_there if cause in probe.mirrored else ours_there
+            others[other.name] = expanded(read, other.rows, pair.rows, keys)
             stages[other.name] = other.stage
     named = {alignment.by_challenger[n].name for n in pair.challenger.after if _aligned(probe, n)}
     named |= set(pair.reference.after)
