@@ -70,14 +70,25 @@ def test_a_reference_that_gives_another_value_can_not_tell(tmp_path: Path) -> No
 
 
 def test_what_another_difference_hides_can_not_be_told(tmp_path: Path) -> None:
-    """The layer before it is wrong now, and can not be given: whose the difference is, is open."""
-    path = the_bundle(written(tmp_path, toy(left=1.5)))
+    """The layer before it is wrong now, and no side can be given it: whose this is, is open."""
+    sealed = replace(TOY, options={"unsettable": ["inner.mix"]})
+    path = the_bundle(written(tmp_path, toy(left=1.5), reference=sealed))
     options = {"scale": {"inner.mix": 1.5}, "unsettable": ["inner.mix"]}
 
     outcome = check_bundle(path, challenger=replace(TOY, options=options))
 
     assert outcome.status == "unknown"
     assert "inner.mix" in outcome.reason
+
+
+def test_what_can_only_be_recorded_is_judged_on_its_own_inputs(tmp_path: Path) -> None:
+    """The layer before it is wrong now; the reference's step on that says that this one is right."""
+    path = the_bundle(written(tmp_path, toy(left=1.5)))
+    options = {"scale": {"inner.mix": 1.5}, "unsettable": ["inner.mix"]}
+
+    outcome = check_bundle(path, challenger=replace(TOY, options=options))
+
+    assert (outcome.status, outcome.also) == ("mended", ("inner.mix",))
 
 
 def test_a_challenger_of_another_training_can_not_tell(tmp_path: Path) -> None:
