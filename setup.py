@@ -41,6 +41,7 @@ DEV = [
     "hypothesis>=6.100",
     "import-linter>=2.0",
     "jsonschema>=4.21",
+    "lightgbm>=4.0",
     "mypy>=1.13",
     "ninja",
     "pybind11>=3.0",

@@ -1,1 +1,5 @@
-"""The exported legacy model, scored in C++."""
+"""Tree models scored in C++: the exported legacy model, and files of XGBoost and LightGBM."""
+
+from cpp_serving.opening import open_model
+
+__all__ = ["open_model"]

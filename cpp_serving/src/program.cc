@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "utf8.h"
+
 namespace cpp_serving {
 namespace {
 
@@ -54,30 +56,6 @@ constexpr KindRule kRules[] = {{"number", 1, 1},
                                {"hash", 1, 3},
                                {"id", 1, 1}};
 constexpr std::uint32_t kNumKinds = sizeof(kRules) / sizeof(kRules[0]);
-
-bool IsUtf8(const std::string& text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80         ? 1
-                               : lead >> 5 == 0x6  ? 2
-                               : lead >> 4 == 0xE  ? 3
-                               : lead >> 3 == 0x1E ? 4
-                                                   : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    std::uint32_t code = length == 1 ? lead : lead & (0x7Fu >> length);
-    for (std::size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if (next >> 6 != 0x2) return false;
-      code = (code << 6) | (next & 0x3Fu);
-    }
-    constexpr std::uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (code < kSmallest[length] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
-      return false;
-    }
-    i += length;
-  }
-  return true;
-}
 
 std::vector<std::string> ReadNames(const SectionReader& reader) {
   const std::uint32_t count = reader.Part<std::uint32_t>("names", 0, 1)[0];

@@ -1,0 +1,125 @@
+"""LightGBM models of every kind that the scorer reads, drawn by seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.exactness.cases import Answers, Case, Rows
+from benchmarks.exactness.xgboost_cases import summation_bound
+
+OBJECTIVES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "regression": ("real", {}),
+    "regression, sqrt": ("real", {"objective": "regression", "reg_sqrt": True}),
+    "regression_l1": ("real", {}),
+    "huber": ("real", {}),
+    "fair": ("real", {}),
+    "quantile": ("real", {}),
+    "mape": ("positive", {}),
+    "poisson": ("positive", {}),
+    "gamma": ("positive", {}),
+    "tweedie": ("positive", {}),
+    "binary": ("binary", {"sigmoid": 0.7}),
+    "multiclass": ("class", {"num_class": 4}),
+    "multiclassova": ("class", {"num_class": 4, "sigmoid": 1.3}),
+    "cross_entropy": ("binary", {}),
+    "cross_entropy_lambda": ("binary", {}),
+    "lambdarank": ("group", {}),
+    "rank_xendcg": ("group", {}),
+}
+GROWTHS: Mapping[str, Mapping[str, Any]] = {
+    "leaves": {},
+    "few bins": {"max_bin": 7},
+    "zero is missing": {"zero_as_missing": True},
+    "nothing is missing": {"use_missing": False},
+    "categorical": {"categorical_feature": [1, 4], "min_data_per_group": 1, "cat_smooth": 1.0},
+    "categorical, one-hot": {"categorical_feature": [1, 4], "max_cat_to_onehot": 64},
+    "dart": {"boosting": "dart", "drop_rate": 0.5},
+    "forest": {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.6},
+    "extra trees": {"extra_trees": True},
+}
+NUM_FEATURES = 6
+_TRAINING_ROWS = 400
+
+
+def lightgbm_cases(seed: int) -> list[Case]:
+    """A model for each objective, and for each way to grow with one of the objectives."""
+    rng = np.random.default_rng(seed)
+    growths = list(GROWTHS)
+    names = list(OBJECTIVES)
+    cases = [trained(name, growths[int(rng.integers(len(growths)))], seed=seed) for name in names]
+    cases += [
+        trained(names[int(rng.integers(len(names)))], growth, seed=seed + 1) for growth in growths
+    ]
+    return cases
+
+
+def trained(objective: str, growth: str, *, seed: int) -> Case:
+    """One model; its shape is drawn by the seed."""
+    rng = np.random.default_rng(seed)
+    kind, own = OBJECTIVES[objective]
+    grown = dict(GROWTHS[growth])
+    features, labels = _data(rng, kind, categories="categorical_feature" in grown)
+    params = {
+        "objective": objective, "num_leaves": int(rng.integers(2, 40)), "learning_rate": 0.3,
+        "min_data_in_leaf": 3, "num_threads": 1, "seed": seed, "verbose": -1,
+        "deterministic": True, **own, **grown,
+    }  # fmt: skip
+    categorical = params.pop("categorical_feature", [])
+    data = lightgbm.Dataset(
+        features, labels, group=[20] * (_TRAINING_ROWS // 20) if kind == "group" else None,
+        categorical_feature=categorical, params={"verbose": -1},
+    )  # fmt: skip
+    booster = lightgbm.train(params, data, num_boost_round=int(rng.integers(1, 9)))
+    text = booster.model_to_string()
+    loaded = lightgbm.Booster(model_str=text)
+    return Case(
+        name=f"lightgbm, {objective}, {growth}, seed {seed}",
+        data=text.encode(),
+        answer=lambda rows: _answers(loaded, rows),
+        bound=_bound(text),
+        num_features=NUM_FEATURES,
+        categorical=tuple(categorical),
+    )
+
+
+def _data(
+    rng: np.random.Generator, kind: str, *, categories: bool
+) -> tuple[Rows, NDArray[np.float64]]:
+    features = rng.normal(size=(_TRAINING_ROWS, NUM_FEATURES)).astype(np.float32)
+    features[:, 2] = np.round(features[:, 2] * 2)
+    features[:, 3] = np.exp(features[:, 3] * 8)
+    features[:, 5] *= rng.random(_TRAINING_ROWS) < 0.5  # Many zeros.
+    features[rng.random(features.shape) < 0.15] = np.nan
+    if categories:
+        features[:, 1] = rng.integers(0, 30, _TRAINING_ROWS)
+        features[:, 4] = rng.integers(0, 3, _TRAINING_ROWS)
+    filled = np.nan_to_num(features)
+    signal = filled[:, 0] + np.sin(filled[:, 1]) - (filled[:, 2] > 0) + rng.normal(size=len(filled))
+    labels: NDArray[np.float64] = {
+        "real": signal,
+        "positive": np.exp(signal / 2),
+        "binary": (signal > 0).astype(np.float64),
+        "class": np.clip(np.floor(signal + 2), 0, 3),
+        "group": (signal > 0.5).astype(np.float64),
+    }[kind]
+    return features, labels
+
+
+def _answers(booster: lightgbm.Booster, rows: Rows) -> Answers:
+    return Answers(
+        leaves=np.asarray(booster.predict(rows, pred_leaf=True, num_threads=1)).astype(np.int64),
+        margins=np.asarray(booster.predict(rows, raw_score=True, num_threads=1)),
+        scores=np.asarray(booster.predict(rows, num_threads=1)),
+    )
+
+
+def _bound(text: str) -> float:
+    lines = re.findall(r"^leaf_value=(.*)$", text, flags=re.MULTILINE)
+    sizes = [np.abs(np.array(line.split(), dtype=np.float64)).max() for line in lines]
+    return summation_bound(len(sizes), float(np.sum(sizes)))

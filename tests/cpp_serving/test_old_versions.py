@@ -1,0 +1,67 @@
+"""Files that XGBoost 1.2, 1.7, 2.1 and 3.4 saved score as those versions scored them.
+
+The golden files, and the program that wrote them, are in golden/.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cpp_serving._core import TreeScorer
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("xgboost-*.npz"))
+MODELS = [
+    (path, name)
+    for path in GOLDEN
+    for name in np.load(path).files
+    if name.endswith((".json", ".ubj"))
+]
+
+
+def stored(path: Path, name: str) -> NDArray[Any]:
+    with np.load(path) as golden:
+        return golden[name]
+
+
+def test_there_is_a_file_of_each_generation() -> None:
+    assert [path.stem for path in GOLDEN] == [
+        f"xgboost-{version}" for version in ("1.2.1", "1.7.6", "2.1.4", "3.4.1")
+    ]
+    assert len(MODELS) > 120
+
+
+@pytest.mark.parametrize(("path", "name"), MODELS, ids=lambda x: getattr(x, "stem", x))
+def test_a_saved_model_scores_as_the_version_that_saved_it(path: Path, name: str) -> None:
+    kind = name.rsplit(".", 1)[0]
+    scorer = TreeScorer.from_bytes(stored(path, name).tobytes(), name)
+    rows = stored(path, f"{kind}.rows")
+
+    leaves = scorer.leaves(rows)
+    margins = scorer.margins(rows)
+    scores = scorer.score(rows)
+
+    assert path.stem == f"xgboost-{scorer.version}"
+    np.testing.assert_array_equal(leaves, stored(path, f"{kind}.leaves").reshape(leaves.shape))
+    # Float32 sums of at most 24 leaves below 4.
+    np.testing.assert_allclose(
+        margins, stored(path, f"{kind}.margins").reshape(margins.shape), rtol=0, atol=2e-6
+    )
+    np.testing.assert_allclose(
+        scores, stored(path, f"{kind}.scores").reshape(scores.shape), rtol=4e-6, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_the_weights_of_dart_are_not_all_one_in_the_golden_files(path: Path) -> None:
+    """Else a reader that ignores them would pass; their place changed with 3.4."""
+    booster = json.loads(stored(path, "dart.json").tobytes())["learner"]["gradient_booster"]
+    weights = booster.get("weight_drop") or booster["model"]["weight_drop"]
+
+    assert (booster["name"] == "gbtree") is ("3.4" in path.stem)
+    assert len(set(weights)) > 1
