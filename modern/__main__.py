@@ -1,4 +1,4 @@
-"""`python -m modern train` and `serve`: what is done with the transformer outside of a replay."""
+"""`python -m modern train`, `serve`, `bench`: what is done with the transformer outside of a replay."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from modern.bench.command import add_bench
 from modern.serve.command import add_serve
 from replay.errors import ToolkitError
 from replay.threads import fix_threads
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=7)
     train.add_argument("--epochs", type=int, default=20, help="at most so many (20)")
     add_serve(commands)
+    add_bench(commands)
     return parser
 
 

@@ -1,0 +1,1 @@
+"""One process that scores requests of many users together, on a CPU or a GPU."""
