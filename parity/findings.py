@@ -15,9 +15,11 @@ from parity.explain.diagnose import diagnose, evidence_of
 from parity.explain.probe import Probe, probe
 from parity.explain.repair import repair
 from parity.explain.slices import with_slices
+from parity.explain.weights import weight_facts, with_weights
 from parity.judge.report import Canary, Cause
 from parity.opening import Opened
 from parity.shard_result import ShardResult
+from replay.engine.capability_calls import describing
 from replay.engine.isolation import LaneStack
 from replay.engine.process import StackProcess
 from replay.engine.trace_cache import CachedStack
@@ -67,10 +69,9 @@ def find(opened: Opened, result: ShardResult) -> Findings:
     repaired = repair(challenger, seen)
     attributed = attribute(opened.lane.reference, challenger, seen)
     causes = with_costs(find_causes(seen, result), repaired, attributed, opened.plan.material)
-    causes = with_slices(
-        _with_diagnoses(causes, seen, opened.lane.reference), seen, seed=opened.options.seed
-    )
-    near = amplified(seen)
+    causes = _with_diagnoses(causes, seen, opened.lane.reference)
+    causes, beside = _with_weights(causes, opened)
+    causes = with_slices(causes, seen, seed=opened.options.seed)
     return Findings(
         causes=causes,
         unexplained=unexplained(seen, result),
@@ -78,9 +79,7 @@ def find(opened: Opened, result: ShardResult) -> Findings:
         linear_remainder=None if attributed is None else attributed.remainder,
         canary=fly_canary(challenger, seen) if opened.options.canary else NO_CANARY,
         probed=len(sample),
-        notes=(f"near ties: an allowed difference was amplified at {', '.join(near)}",)
-        if near
-        else (),
+        notes=(*_near_ties(seen), *beside),
         seen=seen,
     )
 
@@ -102,6 +101,29 @@ def thresholds_of(reference: LaneStack) -> Mapping[str, Array]:
     if not isinstance(reference, StackProcess) or not reference.exposes_trees:
         return EMPTY
     return dict(zip(reference.tree_features(), reference.split_points(), strict=True))
+
+
+def _with_weights(
+    causes: tuple[Cause, ...], opened: Opened
+) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
+    """The causes with what both sides' weights say, and notes of what no value shows."""
+    ours, theirs = describing(opened.lane.reference), describing(opened.lane.challenger)
+    if ours is None or theirs is None or opened.plan.outputs == "statistical":
+        return causes, ()
+    names = [pair.name for pair in opened.alignment.pairs]
+    told, left = with_weights(causes, weight_facts(ours, theirs), names)
+    if not left:
+        return told, ()
+    shown = "; ".join(f"{fact.module}: {fact.says}" for fact in left[:3])
+    more = f"; and {len(left) - 3} more" if len(left) > 3 else ""
+    return told, (f"weights or configuration differ where no cause was found: {shown}{more}",)
+
+
+def _near_ties(seen: Probe) -> tuple[str, ...]:
+    near = amplified(seen)
+    if not near:
+        return ()
+    return (f"near ties: an allowed difference was amplified at {', '.join(near)}",)
 
 
 def _batch_of(day: LoggedDay, sample: Iterable[SampledRequest]) -> RequestBatch:

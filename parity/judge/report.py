@@ -97,6 +97,7 @@ class Cause:
         linear_share: The same by one backward pass, to first order; None where no gradient
             reaches it.
         costs: What its repair takes off each gap.
+        weights: Where both sides' weights or configuration differ in its modules.
         material: Whether that moves rank, probability or money by more than the plan allows;
             None where it could not be repaired.
         inherited: Checkpoints that differ in total, not locally, downstream of it.
@@ -112,6 +113,7 @@ class Cause:
     linear_share: float | None = None
     costs: tuple[Closed, ...] = ()
     material: bool | None = None
+    weights: tuple[str, ...] = ()
     diagnosis: str | None = None
     slice: str | None = None
     inherited: tuple[str, ...] = ()

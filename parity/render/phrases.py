@@ -169,6 +169,12 @@ def _closed(of: Closed) -> str:
     return f"{percent(of.closed / of.before)} {unit}" if of.before else f"none {unit}"
 
 
+def weights(cause: Cause) -> str:
+    """How both sides' weights and configuration differ in its modules."""
+    shown = "; ".join(visible(one) for one in cause.weights[:3])
+    return shown if len(cause.weights) <= 3 else f"{shown}; {len(cause.weights) - 3} more"
+
+
 def inherits(cause: Cause) -> str:
     """What differs because of it."""
     if not cause.inherited:

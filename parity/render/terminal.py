@@ -119,6 +119,8 @@ def _cause(cause: Cause, report: Report, *, examples: bool) -> Iterator[Text]:
     )
     if cause.diagnosis is not None:
         yield _line("why", visible(cause.diagnosis))
+    if cause.weights and cause.diagnosis != "; ".join(cause.weights[:3]):
+        yield _line("weights", phrases.weights(cause))
     if cause.segment:
         yield _line("within", ", ".join(visible(name) for name in cause.segment))
     yield _line("costs", phrases.costs(cause))
