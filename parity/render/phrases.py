@@ -33,7 +33,9 @@ def percent(share: float | None) -> str:
     if share is None:
         return "unknown"
     if share < 0:
-        return f"-{percent(-share)}"
+        text = percent(-share)
+        turned = {"<": ">", ">": "<"}.get(text[0])
+        return f"-{text}" if turned is None else f"{turned} -{text[2:]}"
     shown = f"{100 * share:.1f}"
     if shown == "100.0" and share < 1:
         return "> 99.9 %"

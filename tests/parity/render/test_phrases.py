@@ -18,6 +18,8 @@ from tests.parity.a_report import a_cause, a_report
         (0.973, "97.3 %"),
         (0.99999, "> 99.9 %"),
         (0.00001, "< 0.1 %"),
+        (-0.25, "-25 %"),
+        (-0.00001, "> -0.1 %"),
         (None, "unknown"),
     ],
 )
