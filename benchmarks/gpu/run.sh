@@ -5,7 +5,10 @@ set -u
 : "${OUT:?name a folder for the results}"
 cd "$(dirname "$0")/../.."
 mkdir -p "$OUT"
-export PYTHONPATH=$PWD OMP_NUM_THREADS=4 PYTHONUNBUFFERED=1
+export PYTHONPATH=$PWD PYTHONUNBUFFERED=1
+# The thread variables of replay/threads.py, set before any plugin loads numpy.
+for name in OMP OPENBLAS MKL NUMEXPR TF; do export ${name}_NUM_THREADS=4; done
+export TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_ENABLE_ONEDNN_OPTS=0 TF_CPP_MIN_LOG_LEVEL=2
 export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/inductor} TORCHINDUCTOR_COMPILE_THREADS=3
 PY=${PY:-python3}
 LOG=$OUT/log.txt
@@ -25,7 +28,11 @@ facts() {
   "$PY" -c 'import sys, torch; print(sys.version, torch.__version__, torch.cuda.get_device_name())'
 }
 
-tests() { "$PY" -m pytest -q -p no:cacheprovider -o filterwarnings=default tests/modern/engine; }
+# Whatever else is installed there stays out of it.
+tests() {
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 "$PY" -m pytest -q -p pytest_timeout -p no:cacheprovider \
+    -o filterwarnings=default tests/modern/engine
+}
 
 # Precisions compile side by side into one cache; nothing is timed meanwhile, so tests run too.
 compile() {

@@ -7,6 +7,7 @@ between stayed on the chip.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,10 +68,11 @@ class Work:
 
 
 def count_work(model: RankingTransformer, staging: Staging, precision: Precision) -> Work:
-    """Count one pass over what is staged, on the CPU."""
-    tensors = tuple(tensor.cpu() for tensor in staging.tensors)
+    """Count one pass over what is staged, on tensors that have shapes and no values."""
+    tensors = tuple(tensor.to("meta") for tensor in staging.tensors)
+    shapes = copy.deepcopy(model).to("meta")
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        logits = model(*tensors)
+        logits = shapes(*tensors)
     # Products are read in the precision's width, all other parameters in float32.
     width = {"fp32": 4, "tf32": 4, "bf16": 2, "int8": 1, "fp8": 1}[precision]
     linear = sum(p.numel() for m in model.modules() if isinstance(m, torch.nn.Linear)
