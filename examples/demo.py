@@ -96,7 +96,7 @@ def _replay(date: str, challenger: str) -> tuple[str, ...]:
 def _metrics(artifact: Path) -> str:
     """Held-out figures of a training, as its metrics.json has them."""
     figures = json.loads((artifact / "metrics.json").read_text(encoding="utf-8"))
-    rows = [(name, value) for name, value in figures.items() if isinstance(value, dict)]
+    rows = [(name, figures[name]) for name in ("prior", "legacy", "modern") if name in figures]
     return "\n".join(
         [
             f"{'':10}{'NE':>9}{'AUC':>9}{'calibration':>13}{'rows':>9}{'clicks':>9}   {figures['held_out']}",

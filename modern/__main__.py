@@ -33,23 +33,35 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from modern.config import load_variant  # numpy and torch come with these
-    from modern.train import plan_job, run_job, table_of
+    from modern.train import Running, plan_job, run_job, table_of
 
-    first, last = options.days or (None, None)
     config = load_variant(options.variant)
-    config = replace(
-        config, training=replace(config.training, seed=options.seed, epochs=options.epochs)
-    )
+    asked = {
+        "seed": options.seed,
+        "epochs": options.epochs,
+        "negative_rates": options.negative_rate and tuple(options.negative_rate),
+        "frozen": options.freeze and tuple(options.freeze),
+        "frozen_epochs": options.freeze_epochs,
+    }
+    changed = {name: value for name, value in asked.items() if value is not None}
+    config = replace(config, training=replace(config.training, **changed))
+    if options.tasks is not None:
+        config = replace(config, transformer=replace(config.transformer, tasks=options.tasks))
     job = plan_job(
         options.logs,
         options.features,
         config,
-        first=first,
-        last=last,
+        train=options.days,
         held_out=options.held_out,
         history=options.history,
+        init_from=options.init_from,
     )
-    outcome = run_job(job, options.out, say=lambda line: print(line, flush=True))
+    outcome = run_job(
+        job,
+        options.out,
+        say=lambda line: print(line, flush=True),
+        running=Running(device=options.device, save_every_s=options.save_every),
+    )
     if outcome.trained:
         print(f"{options.out} holds training {outcome.training_id}")
     else:
@@ -75,23 +87,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--out", type=Path, required=True, help="the artifact's folder")
     train.add_argument(
-        "--days", type=_days, metavar="A:B", help="train on these days (all before the held-out)"
+        "--days", type=_days, metavar="A:B", help="train on these days (all before those held out)"
     )
     train.add_argument(
-        "--held-out", type=_day, metavar="D", help="judge on this day (the last but one)"
+        "--held-out", type=_days, metavar="A:B", help="judge on these (the last day but one)"
     )
-    train.add_argument("--seed", type=int, default=7)
-    train.add_argument("--epochs", type=int, default=20, help="at most so many (20)")
+    train.add_argument("--seed", type=int, help="instead of the variant's (7)")
+    train.add_argument("--epochs", type=int, help="at most so many, instead of the variant's (20)")
+    train.add_argument(
+        "--tasks", type=lambda text: tuple(text.split(",")), metavar="A,B", help="heads to train"
+    )
+    train.add_argument(
+        "--negative-rate",
+        type=float,
+        action="append",
+        help="learn from this share of the negatives; repeated, one a task in their order",
+    )
+    train.add_argument("--init-from", type=Path, help="artifact whose weights to start from")
+    train.add_argument(
+        "--freeze", action="append", metavar="MODULE", help="keep these loaded weights ..."
+    )
+    train.add_argument("--freeze-epochs", type=int, help="... for the first so many epochs")
+    train.add_argument("--device", default="cpu", help="of torch (cpu)")
+    train.add_argument(
+        "--save-every", type=float, default=30.0, metavar="S", help="of a training killed (30)"
+    )
     add_serve(commands)
     add_bench(commands)
     return parser
 
 
 def _days(text: str) -> tuple[date, date]:
-    first, separator, last = text.partition(":")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not A:B, such as 2019-11-24:2019-11-28")
-    return _day(first), _day(last)
+    first, _, last = text.partition(":")
+    return _day(first), _day(last or first)
 
 
 def _day(text: str) -> date:

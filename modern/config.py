@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +28,12 @@ class TrainingConfig:
         weight_decay: Of AdamW.
         kept_back_share: Share of requests, by hash, that only the calibration sees.
         threads: Native threads; sums of another number of threads have other last bits.
+        negative_rates: Share of each task's negatives that is learned from, in the order of the
+            tasks (modern/sampling.py makes up for it exactly); one share is that of all tasks.
+        attribution_hours: A conversion counts within so long after its request.
+        frozen: Modules whose loaded weights stay as they are in the first `frozen_epochs`
+            (as many as `epochs`: throughout); for a training that starts from another's weights.
+        frozen_epochs: Then they learn as well.
     """
 
     seed: int = 7
@@ -38,6 +44,10 @@ class TrainingConfig:
     weight_decay: float = 0.5
     kept_back_share: float = 0.125
     threads: int = 1
+    negative_rates: tuple[float, ...] = (1.0,)
+    attribution_hours: float = 24.0
+    frozen: tuple[str, ...] = ()
+    frozen_epochs: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch_size", "threads"):
@@ -49,6 +59,32 @@ class TrainingConfig:
             raise _refusal(
                 f"kept_back_share is {self.kept_back_share}", "give a share above 0 and below 0.5"
             )
+        if not self.negative_rates or not all(0 < rate <= 1 for rate in self.negative_rates):
+            raise _refusal(
+                f"negative_rates are {list(self.negative_rates)}", "give shares above 0, at most 1"
+            )
+        if not self.attribution_hours >= 0:
+            raise _refusal(f"attribution_hours is {self.attribution_hours}", "give 0 or more")
+        if self.frozen_epochs < 0 or bool(self.frozen) != bool(self.frozen_epochs):
+            raise _refusal(
+                f"{', '.join(self.frozen) or 'nothing'} is frozen for {self.frozen_epochs} epochs",
+                "name modules and for how many epochs, or neither",
+            )
+
+    def rates_of(self, tasks: Sequence[str]) -> tuple[float, ...]:
+        """The share of each task's negatives that is learned from.
+
+        Raises:
+            ConfigError: There are several shares, and not one a task.
+        """
+        if len(self.negative_rates) == 1:
+            return self.negative_rates * len(tasks)
+        if len(self.negative_rates) != len(tasks):
+            raise _refusal(
+                f"there are {len(self.negative_rates)} negative_rates for {', '.join(tasks)}",
+                "give one for all tasks, or one for each",
+            )
+        return self.negative_rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +94,9 @@ class ModernConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        self.training.rates_of(self.transformer.tasks)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `config_from_json` is its inverse."""

@@ -32,8 +32,10 @@ def svg_of_curves(curves: Sequence[Curve], *, best_epoch: int) -> str:
     width = WIDTH * len(curves)
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" '
-            f'width="{width}" height="{HEIGHT}" font-family="sans-serif" font-size="11">',
+            (
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" '
+                f'width="{width}" height="{HEIGHT}" font-family="sans-serif" font-size="11">'
+            ),
             f'<rect width="{width}" height="{HEIGHT}" fill="white"/>',
             *panels,
             "</svg>\n",
@@ -78,9 +80,13 @@ def _panel(curve: Curve, best_epoch: int, left: int) -> str:
         if points:
             colour = COLOURS[name]
             parts += [
-                f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" '
-                'stroke-width="1.5"/>',
-                f'<text x="{WIDTH - RIGHT}" y="{TOP + 12 + 14 * place}" text-anchor="end" '
-                f'fill="{colour}">{name}</text>',
+                (
+                    f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" '
+                    'stroke-width="1.5"/>'
+                ),
+                (
+                    f'<text x="{WIDTH - RIGHT}" y="{TOP + 12 + 14 * place}" text-anchor="end" '
+                    f'fill="{colour}">{name}</text>'
+                ),
             ]
     return "\n".join([*parts, "</g>"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from modern.inputs import (
     inputs_from_batch,
     rows_of_requests,
 )
-from modern.transformer_config import Task
+from modern.labels import outcomes
 from replay.errors import ConfigError, LogError
 from replay.logs.parquet import LoggedDay, read_shard
 from replay.request import RequestBatch, batch_from_records
@@ -28,55 +28,64 @@ from replay.request import RequestBatch, batch_from_records
 MICROS_OF_A_DAY = 86_400_000_000
 
 
+# The first and last of the days that are asked for; a log need not have all between.
+Span = tuple[date, date]
+# What the epoch is chosen on holds at least this share of the training requests: a log may have
+# days of a dozen requests.
+LEAST_STOPPING_SHARE = 0.1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
     """Which logged days serve what; the days after `held_out` are left for the replay."""
 
     train: tuple[date, ...]
-    held_out: date
+    held_out: tuple[date, ...]
 
 
 def choose_days(
-    logged: Sequence[date],
-    *,
-    first: date | None = None,
-    last: date | None = None,
-    held_out: date | None = None,
+    logged: Sequence[date], *, train: Span | None = None, held_out: Span | None = None
 ) -> Days:
-    """The days to train on and the day to judge on.
+    """The days to train on and those to judge on: of those asked for, the logged ones.
 
     Args:
         logged: The days there are, in order.
-        first: The first training day; by default the log's first.
-        last: The last training day, included; by default the one before the held-out day.
+        train: By default all before the held-out ones.
         held_out: By default the day before the last one, which is left for the replay.
 
     Raises:
-        ConfigError: There are too few days, a day that is not logged, or the held-out day
-            is not after the training days.
+        ConfigError: There are too few days, none within what is asked for, or a held-out day is
+            not after the training days.
     """
-    known = ", ".join(day.isoformat() for day in logged) or "none"
+    known = f"{logged[0]} to {logged[-1]}" if logged else "none"
     if held_out is None:
         if len(logged) < 3:
             raise _refusal(
                 f"the log has {len(logged)} days ({known}); a training needs one to learn from, "
                 "one to judge on and one to replay."
             )
-        held_out = logged[-2]
-    for day in (held_out, first, last):
-        if day is not None and day not in logged:
-            raise _refusal(f"the log has no day {day.isoformat()} (there are: {known}).")
-    train = tuple(
-        day
-        for day in logged
-        if (first is None or day >= first) and (day < held_out if last is None else day <= last)
-    )
-    if not train or train[-1] >= held_out:
-        asked = ", ".join(day.isoformat() for day in train) or "none"
+        held_out = (logged[-2], logged[-2])
+    kept = _within(logged, held_out)
+    asked = train or (logged[0], kept[0] - timedelta(days=1))
+    chosen = tuple(day for day in logged if asked[0] <= day <= asked[1])
+    if not chosen or chosen[-1] >= kept[0]:
         raise _refusal(
-            f"the training days ({asked}) do not all lie before the held-out {held_out.isoformat()}."
+            f"the training days ({text_of_days(chosen)}) do not all lie before the held-out "
+            f"{text_of_days(kept)}."
         )
-    return Days(train=train, held_out=held_out)
+    return Days(train=chosen, held_out=kept)
+
+
+def text_of_days(days: Sequence[date]) -> str:
+    """A day, or the first and last of several: 2019-11-24:2019-11-28."""
+    return ":".join(day.isoformat() for day in sorted({*days[:1], *days[-1:]})) or "none"
+
+
+def _within(logged: Sequence[date], span: Span) -> tuple[date, ...]:
+    found = tuple(day for day in logged if span[0] <= day <= span[1])
+    if not found:
+        raise _refusal(f"the log has no day from {span[0]} to {span[1]}.")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,18 +127,28 @@ class LabelledRequests:
 
 
 def labelled_requests(
-    days: Iterable[LoggedDay], feature_set: FeatureSet, config: ModernConfig
+    days: Iterable[LoggedDay],
+    feature_set: FeatureSet,
+    config: ModernConfig,
+    *,
+    known_until: date | None = None,
 ) -> LabelledRequests:
     """The labelled candidates of days, in the order of the log.
 
     Rejected requests are left out: they are never scored either.
+
+    Args:
+        days: To read.
+        feature_set: What to compute.
+        config: What is learned, and what of a history is read.
+        known_until: The last day (UTC) whose events are known; see `modern.labels.outcomes`.
 
     Raises:
         LogError: A file is damaged, the log lacks a field of the feature set, or it has no labels.
     """
     days = tuple(days)
     parts = [
-        requests_from_batch(read_shard(shard).batch, feature_set, config)
+        requests_from_batch(read_shard(shard).batch, feature_set, config, known_until)
         for day in days
         for shard in day.shards
     ]
@@ -148,7 +167,10 @@ def labelled_requests(
 
 
 def requests_from_batch(
-    batch: RequestBatch, feature_set: FeatureSet, config: ModernConfig
+    batch: RequestBatch,
+    feature_set: FeatureSet,
+    config: ModernConfig,
+    known_until: date | None = None,
 ) -> LabelledRequests:
     """The labelled candidates of a batch with their features."""
     labelled = only_labelled(batch)
@@ -158,21 +180,20 @@ def requests_from_batch(
     )
     return LabelledRequests(
         inputs=inputs.without_unread(),
-        labels=np.stack([_outcome(labelled, task) for task in config.transformer.tasks], axis=1),
+        labels=outcomes(
+            labelled,
+            config.transformer.tasks,
+            known_until=None if known_until is None else _end_of(known_until),
+            attribution_hours=config.training.attribution_hours,
+        ),
         day=days_since_1970 + date(1970, 1, 1).toordinal(),
         request_ids=np.array(labelled.keys.request_ids.to_pylist(), dtype=np.object_),
     )
 
 
-def _outcome(batch: RequestBatch, task: Task) -> NDArray[np.float32]:
-    if task != "click":
-        raise LogError(
-            f"this training has no labels for the task {task!r}.",
-            where="the configuration's tasks",
-            fix="train the task 'click'",
-        )
-    column = batch.column("candidate.click").cast(pa.float32())
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float32)
+def _end_of(day: date) -> int:
+    """Microseconds since 1970 at which a UTC day ends."""
+    return (day.toordinal() + 1 - date(1970, 1, 1).toordinal()) * MICROS_OF_A_DAY
 
 
 def only_labelled(batch: RequestBatch) -> RequestBatch:
@@ -226,9 +247,9 @@ class Parts:
 
 
 def split_rows(rows: LabelledRequests, *, kept_back_share: float, seed: int) -> Parts:
-    """Keep a share of requests for the calibration, by hash, and the last day for stopping.
+    """Keep a share of requests for the calibration, by hash, and the last days for stopping.
 
-    A model that serves tomorrow is stopped where tomorrow gets worse: counters that grow from
+    The last days are as few as hold LEAST_STOPPING_SHARE of the requests. A model that serves tomorrow is stopped where tomorrow gets worse: counters that grow from
     day to day let it learn the days themselves, which a later row of the same day rewards. Where
     there is one day only, another share of its requests by hash has to do.
 
@@ -237,8 +258,11 @@ def split_rows(rows: LabelledRequests, *, kept_back_share: float, seed: int) -> 
     """
     place = place_of_requests(rows.request_ids, seed=seed)
     calibration = place < kept_back_share
-    if len(np.unique(rows.day)) > 1:
-        stopping = ~calibration & (rows.day == rows.day.max())
+    days, counts = np.unique(rows.day, return_counts=True)
+    if len(days) > 1:
+        from_last = np.cumsum(counts[::-1]) / counts.sum()
+        num_days = 1 + int(np.searchsorted(from_last, LEAST_STOPPING_SHARE))
+        stopping = ~calibration & (rows.day >= days[-min(num_days, len(days) - 1)])
     else:
         stopping = ~calibration & (place < 2 * kept_back_share)
     fit = rows.take(~calibration & ~stopping)

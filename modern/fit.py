@@ -1,33 +1,32 @@
 """Fit the transformer to labelled candidates: one seed, one thread, the same bytes again."""
 
-# B = requests of a step, K = candidates, H = tasks, C = its labelled candidates
-
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from modern.config import ModernConfig, TrainingConfig
 from modern.data import LabelledRequests, Parts
+from modern.fitting import Fitting
 from modern.forward import logits_of
-from modern.inputs import Ints, ModelInputs
+from modern.inputs import ModelInputs
 from modern.layout import TokenLayout
 from modern.metrics import log_losses
-from modern.padding import candidate_slots, candidate_tensors, request_tensors, step_slots
+from modern.sampling import thin_negatives
 from modern.tokens import Statistics, statistics_of
+from modern.training_state import StateFile
 from modern.transformer import RankingTransformer
 
-LARGEST_GRADIENT = 1.0
-# AdamW draws towards zero what carries information, not norms, biases and the task token.
-DECAYED = (".weight", "direction_RD", "embedding_VD", "embedding_AD", "missing_RD")
+Report = Callable[["Epoch | Progress"], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +34,46 @@ class Epoch:
     """What one pass over the rows gave.
 
     Attributes:
-        log_loss: Mean over the stopping part, in nats.
-        best: It is the lowest so far; its weights are kept.
+        log_loss: Mean over all known outcomes of the stopping part, in nats.
+        fit: By task, the mean over what was learned from (dropout on, negatives thinned); None
+            where nothing was known.
+        stopping: By task, on the stopping part.
+        best: Its log loss is the lowest so far; its weights are kept.
     """
 
     number: int
     log_loss: float
+    fit: tuple[float | None, ...]
+    stopping: tuple[float | None, ...]
     best: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        epoch: The one that runs, from 1.
+        share: Of its steps that are done.
+        left_s: Seconds left if every epoch is run; it may stop earlier.
+    """
+
+    epoch: int
+    share: float
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """What a fit came to.
+
+    Attributes:
+        model: In evaluation mode, on the CPU, with the weights of the best epoch.
+        epochs: All that were run, in order.
+    """
+
+    model: RankingTransformer
+    epochs: tuple[Epoch, ...]
 
 
 def fit_transformer(
@@ -49,14 +81,27 @@ def fit_transformer(
     layout: TokenLayout,
     config: ModernConfig,
     *,
-    report: Callable[[Epoch], None] = lambda _: None,
-) -> RankingTransformer:
+    start: Callable[[RankingTransformer], None] = lambda _: None,
+    state: StateFile | None = None,
+    device: str = "cpu",
+    report: Report = lambda _: None,
+) -> Fitted:
     """The weights, averaged over about an epoch, that had the lowest log loss on `parts.stopping`.
 
     Averaging makes the epochs comparable: with a few hundred clicks single steps are noise.
     The weights of the first epoch stand where the stopping part holds no rows.
+
+    Args:
+        parts: What to learn from, and what chooses the epoch.
+        layout: Which features become tokens.
+        config: Of the model and its training.
+        start: Puts weights of an earlier training into the new model.
+        state: Where the training is kept while it runs; one that was killed goes on from there.
+        device: Of torch. Only one thread of a CPU promises the same bytes again.
+        report: Called after each epoch, and every few seconds between.
     """
     training = config.training
+    rates = training.rates_of(config.transformer.tasks)
     with _repeatable(training):
         model = RankingTransformer(
             layout,
@@ -65,82 +110,90 @@ def fit_transformer(
             statistics=statistics_of_inputs(parts.fit.inputs),
             prior_logits=tuple(_log_odds(label) for label in parts.fit.labels.T),
         )
-        fitting = _Fitting(model, parts.fit, training)
-        best, best_loss, since = copy.deepcopy(model), math.inf, 0
-        for number in range(1, training.epochs + 1):
-            fitting.run_epoch()
-            loss = _mean_loss(fitting.averaged, parts.stopping)
-            improved = loss < best_loss
-            report(Epoch(number=number, log_loss=loss, best=improved))
-            if improved:
-                best, best_loss, since = copy.deepcopy(fitting.averaged), loss, 0
-            elif (since := since + 1) == training.patience:
-                break
-    return best.eval().requires_grad_(False)
+        start(model)
+        rows = thin_negatives(parts.fit, rates, seed=training.seed)
+        fitting = Fitting(model.to(device), rows, training, log_rates=np.log(rates))
+        choice = _Choice(fitting.averaged)
+        if state is not None and (found := state.load()) is not None:
+            fitting.restore(found["fitting"])
+            choice.restore(found["choice"])
+        watch = _Watch(fitting, choice, state, report)
+        while fitting.epoch <= training.epochs and choice.since < training.patience:
+            losses = fitting.run_epoch(watch.after_step)
+            report(choice.judge(fitting.averaged, parts.stopping, losses))
+    return Fitted(model=choice.best.eval().requires_grad_(False), epochs=tuple(choice.epochs))
 
 
-class _Fitting:
-    """A model in training with its optimiser and the running average of its weights."""
+class _Choice:
+    """The best epoch so far, and how long it has been the best."""
+
+    def __init__(self, model: RankingTransformer) -> None:
+        self.best = copy.deepcopy(model).cpu()
+        self.epochs: list[Epoch] = []
+
+    @property
+    def since(self) -> int:
+        """Epochs since the best one."""
+        return next((i for i, epoch in enumerate(reversed(self.epochs)) if epoch.best), 0)
+
+    def judge(
+        self,
+        averaged: RankingTransformer,
+        stopping: LabelledRequests,
+        fit: tuple[float | None, ...],
+    ) -> Epoch:
+        """Compare the epoch that just ended with the best one before it."""
+        model = copy.deepcopy(averaged).cpu()
+        log_loss, by_task = _mean_losses(model, stopping)
+        lowest = min((epoch.log_loss for epoch in self.epochs), default=math.inf)
+        epoch = Epoch(
+            number=len(self.epochs) + 1,
+            log_loss=log_loss,
+            fit=fit,
+            stopping=by_task,
+            best=log_loss < lowest,
+        )
+        self.epochs.append(epoch)
+        if epoch.best:
+            self.best = model
+        return epoch
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best.state_dict(), "epochs": [asdict(e) for e in self.epochs]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best.load_state_dict(state["best"])
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+
+
+class _Watch:
+    """Tells how long it will take, and keeps the training's state, every so often."""
 
     def __init__(
-        self, model: RankingTransformer, rows: LabelledRequests, config: TrainingConfig
+        self, fitting: Fitting, choice: _Choice, state: StateFile | None, report: Report
     ) -> None:
-        self.model = model.train()
-        self.averaged = copy.deepcopy(model).eval()
-        self.batch_size = config.batch_size
-        self.rows = rows
-        self.label_CH = torch.from_numpy(rows.labels)
-        self.steps_per_epoch = math.ceil(len(rows) / config.batch_size)
-        self.steps = 0
-        decayed = [p for n, p in model.named_parameters() if n.endswith(DECAYED) and p.ndim > 1]
-        plain = [p for n, p in model.named_parameters() if not n.endswith(DECAYED) or p.ndim == 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
+        self.fitting, self.choice, self.state, self.report = fitting, choice, state, report
+        self.every_s = SAY_EVERY_S if state is None else state.every_s
+        self.started = self.told = time.monotonic()
+        self.done_before = fitting.epoch - 1 + fitting.place / max(fitting.steps_per_epoch, 1)
+
+    def after_step(self, share: float) -> None:
+        """Whatever the clock says, the weights are the same."""
+        now = time.monotonic()
+        if now - self.told < self.every_s:
+            return
+        self.told = now
+        done = self.fitting.epoch - 1 + share
+        left = (self.fitting.config.epochs - done) / max(done - self.done_before, 1e-9)
+        self.report(
+            Progress(epoch=self.fitting.epoch, share=share, left_s=left * (now - self.started))
         )
-        warm_up = max(1, self.steps_per_epoch // 2)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: min(1.0, (step + 1) / warm_up)
-        )
-
-    def run_epoch(self) -> None:
-        """One pass over the requests in a new order."""
-        order = torch.randperm(len(self.rows.inputs)).numpy()
-        sizes = np.diff(self.rows.inputs.candidate_offsets)[order]
-        # A step ends with the request whose candidates fill the batch.
-        step_of = (np.cumsum(sizes) - sizes) // self.batch_size
-        for requests in np.split(order, np.flatnonzero(np.diff(step_of)) + 1):
-            self._step(requests)
-
-    def _step(self, requests: Ints) -> None:
-        inputs = self.rows.inputs
-        candidates = candidate_slots(inputs, requests, 0, len(self.rows))
-        logit_BKH = self.model(
-            *request_tensors(inputs, requests, step_slots(inputs, requests)),
-            *candidate_tensors(inputs, candidates),
-        )
-        logit_CH = logit_BKH[candidates.request, candidates.slot]
-        loss = masked_loss(logit_CH, self.label_CH[candidates.rows])
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
-        self.optimiser.step()
-        self.schedule.step()
-        self.steps += 1
-        share = max(1 / self.steps, 1 / self.steps_per_epoch)
-        with torch.no_grad():
-            pairs = zip(self.averaged.parameters(), self.model.parameters(), strict=True)
-            for average, parameter in pairs:
-                average.lerp_(parameter, share)
+        if self.state is not None:
+            self.state.save({"fitting": self.fitting.state(), "choice": self.choice.state()})
 
 
-def masked_loss(logit_CH: Tensor, label_CH: Tensor) -> Tensor:
-    """Log loss in nats, a mean over the outcomes that are known (not NaN)."""
-    known_CH = ~label_CH.isnan()
-    return nn.functional.binary_cross_entropy_with_logits(logit_CH[known_CH], label_CH[known_CH])
+# As often as a person looks.
+SAY_EVERY_S = 10.0
 
 
 def statistics_of_inputs(inputs: ModelInputs) -> Statistics:
@@ -160,12 +213,18 @@ def _log_odds(label: NDArray[np.float32]) -> float:
     return math.log(rate / (1 - rate))
 
 
-def _mean_loss(model: RankingTransformer, rows: LabelledRequests) -> float:
+def _mean_losses(
+    model: RankingTransformer, rows: LabelledRequests
+) -> tuple[float, tuple[float | None, ...]]:
+    """Over all known outcomes together, and of each task; 0 where there are no rows."""
     if not len(rows):
-        return 0.0
+        return 0.0, tuple(None for _ in model.config.tasks)
     probability = torch.from_numpy(logits_of(model, rows.inputs)).double().sigmoid().numpy()
     known = ~np.isnan(rows.labels)
-    return float(log_losses(probability[known], rows.labels[known] == 1).mean())
+    losses = np.where(known, log_losses(probability, rows.labels == 1), 0.0)
+    pairs = zip(losses.sum(axis=0).tolist(), known.sum(axis=0).tolist(), strict=True)
+    by_task = [s / n if n else None for s, n in pairs]
+    return float(losses.sum() / max(known.sum(), 1)), tuple(by_task)
 
 
 @contextmanager

@@ -37,7 +37,8 @@ def thin_negatives(
     drawn = np.random.default_rng([seed, _STREAM]).random(len(rows))
     is_dropped = (rows.labels == 0) & (drawn[:, None] >= np.asarray(rates))
     labels: NDArray[np.float32] = np.where(is_dropped, np.float32(np.nan), rows.labels)
-    return _kept(replace(rows, labels=labels), ~np.isnan(labels).all(axis=1))
+    says_something: NDArray[np.bool_] = np.any(~np.isnan(labels), axis=1)
+    return _kept(replace(rows, labels=labels), says_something)
 
 
 # Keeps these draws apart from all others of the same seed.

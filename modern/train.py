@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,45 @@ import torch
 
 from modern.calibration import Calibration, fit_calibration, pctr_from_logits
 from modern.config import ModernConfig
-from modern.data import LabelledRequests, choose_days, labelled_requests, split_rows
+from modern.curves import Curve, svg_of_curves
+from modern.data import (
+    LabelledRequests,
+    Span,
+    choose_days,
+    labelled_requests,
+    split_rows,
+    text_of_days,
+)
 from modern.features import FeatureSet, feature_set_from_json, open_feature_set
 from modern.features_steps import extended
-from modern.fit import Epoch, fit_transformer
+from modern.fit import Epoch, Progress, fit_transformer
 from modern.forward import logits_of
 from modern.inputs import check_collapse, features_read
 from modern.layout import layout_of
 from modern.metrics import Quality, quality_of
 from modern.module_places import module_places
 from modern.rounding import measure_rounding
+from modern.training_state import StateFile
+from modern.transfer import Loaded, Start, line_of_loaded, load_start, open_start
 from modern.transformer import RankingTransformer
 from modern.transformer_artifact import FORMAT, check_replaceable, load_artifact, save_artifact
 from modern.transformer_config import Task
 from replay.digests import digest_of_file, digest_of_json
-from replay.errors import ArtifactError
+from replay.errors import ArtifactError, ConfigError
 from replay.logs.parquet import LoggedDay, list_days, open_day
 
 # The sources that decide the weights; another one of these is another training.
 SOURCES = (
-    *("config.py", "data.py", "inputs.py", "layout.py", "history*.py", "padding.py"),
+    *(
+        "config.py",
+        "data.py",
+        "labels.py",
+        "sampling.py",
+        "batches.py",
+        "fitting.py",
+        "transfer.py",
+    ),
+    *("inputs.py", "layout.py", "history*.py", "padding.py"),
     *("tokens.py", "transformer.py", "transformer_config.py", "attention.py", "inter*.py"),
     *("request_encoder.py", "module_places.py", "fit.py", "forward.py", "rounding.py"),
     *("transformer_artifact.py", "calibration.py", "train.py", "metrics.py", "features*.py"),
@@ -48,17 +66,19 @@ class Job:
 
     Attributes:
         training_id: From the digests of all that, so the same inputs have the same id.
-        log_digest: Of the training days and the held-out one.
+        log_digest: Of the training days and the held-out ones.
+        start: The weights to start from; None: random ones.
     """
 
     train: tuple[LoggedDay, ...]
-    held_out: LoggedDay
+    held_out: tuple[LoggedDay, ...]
     feature_set: FeatureSet
     features_json: bytes
     config: ModernConfig
     versions: Mapping[str, str]
     training_id: str
     log_digest: str
+    start: Start | None = None
 
 
 def plan_job(
@@ -66,10 +86,10 @@ def plan_job(
     features: Path,
     config: ModernConfig,
     *,
-    first: date | None = None,
-    last: date | None = None,
-    held_out: date | None = None,
+    train: Span | None = None,
+    held_out: Span | None = None,
     history: Path | None = None,
+    init_from: Path | None = None,
 ) -> Job:
     """Find the days, read the feature set, and give the training its id.
 
@@ -77,26 +97,36 @@ def plan_job(
         logs: Folder of the logged days.
         features: The features.json to read by.
         config: What is built and how it is trained.
-        first: As of `choose_days`.
-        last: Likewise.
+        train: As of `choose_days`.
         held_out: Likewise.
         history: The step features that extend the feature set, where it has none of its own.
+        init_from: An artifact whose weights to start from.
 
     Raises:
         LogError: A day can not be read.
-        ConfigError: The days do not make a training (see `choose_days`).
-        ArtifactError: The feature set can not be read.
+        ConfigError: The days do not make a training (see `choose_days`), or the weights to start
+            from do not fit.
+        ArtifactError: The feature set or the weights can not be read.
     """
-    days = choose_days(list_days(logs), first=first, last=last, held_out=held_out)
+    days = choose_days(list_days(logs), train=train, held_out=held_out)
     feature_set = open_feature_set(features)
     features_json = features.read_bytes()
     if history is not None:
         features_json = extended(features_json, history)
         feature_set = feature_set_from_json(json.loads(features_json), where=str(history))
     check_collapse(config.history, feature_set)
-    train = tuple(open_day(logs, day) for day in days.train)
-    held_out_day = open_day(logs, days.held_out)
-    log_digest = digest_of_json({d.day.isoformat(): d.digest for d in (*train, held_out_day)})
+    start = None if init_from is None else open_start(init_from, features_json, config)
+    if start is None and config.training.frozen:
+        raise ConfigError(
+            f"{', '.join(config.training.frozen)} would be frozen as drawn at random.",
+            where="the training's configuration, frozen",
+            fix="start from an artifact's weights: --init-from ARTIFACT",
+        )
+    training_days = tuple(open_day(logs, day) for day in days.train)
+    held_out_days = tuple(open_day(logs, day) for day in days.held_out)
+    log_digest = digest_of_json(
+        {d.day.isoformat(): d.digest for d in (*training_days, *held_out_days)}
+    )
     versions = {
         "numpy": np.__version__,
         "python": platform.python_version(),
@@ -107,7 +137,8 @@ def plan_job(
     decides = {
         "format": FORMAT,
         "trained_on": [day.isoformat() for day in days.train],
-        "held_out": days.held_out.isoformat(),
+        "held_out": [day.isoformat() for day in days.held_out],
+        "init_from": None if start is None else start.weights_digest,
         "log": log_digest,
         "features": hashlib.sha256(features_json).hexdigest(),
         "config": config.to_json(),
@@ -115,15 +146,31 @@ def plan_job(
         "sources": {path.name: digest_of_file(path) for path in sources},
     }
     return Job(
-        train=train,
-        held_out=held_out_day,
+        train=training_days,
+        held_out=held_out_days,
         feature_set=feature_set,
         features_json=features_json,
         config=config,
         versions=versions,
         training_id=digest_of_json(decides).removeprefix("sha256:")[:32],
         log_digest=log_digest,
+        start=start,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOutcome:
+    """One task on the held-out days, each on the same rows.
+
+    Attributes:
+        prior: Always predicting the training days' rate.
+        uncalibrated: The weights alone, with what makes up for thinned negatives.
+        modern: With their calibration: what is served.
+    """
+
+    prior: Quality
+    uncalibrated: Quality
+    modern: Quality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,19 +179,39 @@ class Outcome:
 
     Attributes:
         trained: False when the folder held this very training already.
-        prior: The figures of always predicting the training days' click rate.
-        modern: The transformer's, on the same held-out rows.
+        held_out: The days, as `text_of_days` writes them.
+        tasks: In the order of the configuration.
     """
 
     trained: bool
     training_id: str
     held_out: str
-    prior: Quality
-    modern: Quality
+    tasks: Mapping[str, TaskOutcome]
 
 
-def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None) -> Outcome:
-    """Train, judge on the held-out day, and write the artifact; or find that it stands there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How a training runs; none of it decides the weights, but a device that is no CPU.
+
+    Attributes:
+        device: Of torch.
+        save_every_s: Seconds between two times at which a killed training can go on from.
+    """
+
+    device: str = "cpu"
+    save_every_s: float = 30.0
+
+
+def run_job(
+    job: Job,
+    out: Path,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    running: Running = Running(),
+) -> Outcome:
+    """Train, judge on the held-out days, and write the artifact; or find that it stands there.
+
+    A training that was killed goes on from what it left beside `out`.
 
     Raises:
         ConfigError: `out` holds something that is no such artifact.
@@ -154,7 +221,7 @@ def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None)
     done = _standing(job, out)
     if done is not None:
         return done
-    rows = labelled_requests(job.train, job.feature_set, job.config)
+    rows = labelled_requests(job.train, job.feature_set, job.config, known_until=job.train[-1].day)
     training = job.config.training
     parts = split_rows(rows, kept_back_share=training.kept_back_share, seed=training.seed)
     say(
@@ -163,12 +230,33 @@ def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None)
         f"{len(parts.calibration):,} to calibrate"
     )
     layout = layout_of(features_read(job.feature_set, job.config.transformer))
-    model = fit_transformer(parts, layout, job.config, report=lambda epoch: say(_line_of(epoch)))
+    state = StateFile(
+        path=out.with_name(f".{out.name}.training"),
+        training_id=job.training_id,
+        every_s=running.save_every_s,
+    )
+    loaded: list[Loaded] = []
+
+    def begin(model: RankingTransformer) -> None:
+        if job.start is not None:
+            loaded.append(load_start(job.start, model))
+            say(f"starting from training {job.start.training_id}: {line_of_loaded(loaded[0])}")
+
+    fitted = fit_transformer(
+        parts,
+        layout,
+        job.config,
+        start=begin,
+        state=state,
+        device=running.device,
+        report=lambda event: say(_line_of(event, job.config)),
+    )
+    model = fitted.model
     calibrations = fit_calibrations(model, parts.calibration)
     outcome = _judge(job, model, calibrations, rows)
     save_artifact(
         out,
-        manifest=_manifest(job),
+        manifest=_manifest(job, loaded),
         features_json=job.features_json,
         model=model,
         calibrations=calibrations,
@@ -178,23 +266,45 @@ def run_job(job: Job, out: Path, *, say: Callable[[str], None] = lambda _: None)
             layout,
             places=module_places(layout, job.config.transformer),
         ),
-        metrics=_metrics_json(outcome),
+        metrics=_metrics_json(outcome, fitted.epochs),
+        curves=curves_of(fitted.epochs, model.config.tasks),
     )
+    state.remove()
     return outcome
 
 
 def table_of(outcome: Outcome) -> str:
-    """The held-out figures beside the prior's, as text."""
-    rows = f"{outcome.modern.rows:,} labelled candidates, {outcome.modern.clicks:,} clicked"
-    lines = [
-        f"held out {outcome.held_out}: {rows}",
-        f"{'':10}{'NE':>10}{'AUC':>10}{'calibration':>14}",
-    ]
-    for name, quality in (("prior", outcome.prior), ("modern", outcome.modern)):
-        figures = (quality.ne, quality.auc, quality.calibration)
-        shown = ["undefined" if f is None else f"{f:.4f}" for f in figures]
-        lines.append(f"{name:10}{shown[0]:>10}{shown[1]:>10}{shown[2]:>14}")
+    """The held-out figures beside the prior's, as text, a block for each task."""
+    lines = []
+    for task, found in outcome.tasks.items():
+        lines += [
+            (
+                f"held out {outcome.held_out}, {task}: {found.modern.rows:,} labelled candidates, "
+                f"{found.modern.clicks:,} of them 1"
+            ),
+            f"{'':10}{'NE':>10}{'AUC':>10}{'calibration':>14}",
+        ]
+        for name, quality in (("prior", found.prior), ("modern", found.modern)):
+            figures = (quality.ne, quality.auc, quality.calibration)
+            shown = ["undefined" if f is None else f"{f:.4f}" for f in figures]
+            lines.append(f"{name:10}{shown[0]:>10}{shown[1]:>10}{shown[2]:>14}")
     return "\n".join(lines)
+
+
+def curves_of(epochs: Sequence[Epoch], tasks: Sequence[Task]) -> str:
+    """The picture of a training's log losses."""
+    best = max((epoch.number for epoch in epochs if epoch.best), default=1)
+    return svg_of_curves(
+        [
+            Curve(
+                task=task,
+                fit=[epoch.fit[place] for epoch in epochs],
+                stopping=[epoch.stopping[place] for epoch in epochs],
+            )
+            for place, task in enumerate(tasks)
+        ],
+        best_epoch=best,
+    )
 
 
 def fit_calibrations(model: RankingTransformer, rows: LabelledRequests) -> dict[Task, Calibration]:
@@ -213,16 +323,26 @@ def _judge(
     calibrations: Mapping[Task, Calibration],
     rows: LabelledRequests,
 ) -> Outcome:
-    held_out = labelled_requests([job.held_out], job.feature_set, job.config)
-    first = calibrations[model.config.tasks[0]]
-    pctr = pctr_from_logits(logits_of(model, held_out.inputs)[:, 0], first)
-    prior = np.full(len(held_out), rows.click.mean())
+    held_out = labelled_requests(job.held_out, job.feature_set, job.config)
+    logits = logits_of(model, held_out.inputs)
+    tasks: dict[str, TaskOutcome] = {}
+    for place, task in enumerate(model.config.tasks):
+        known = ~np.isnan(held_out.labels[:, place])
+        outcome = held_out.labels[known, place] == 1
+        rate = np.nanmean(rows.labels[:, place])
+        tasks[task] = TaskOutcome(
+            prior=quality_of(np.full(len(outcome), rate), outcome),
+            uncalibrated=quality_of(
+                pctr_from_logits(logits[known, place], Calibration(slope=1.0, intercept=0.0)),
+                outcome,
+            ),
+            modern=quality_of(pctr_from_logits(logits[known, place], calibrations[task]), outcome),
+        )
     return Outcome(
         trained=True,
         training_id=job.training_id,
-        held_out=job.held_out.day.isoformat(),
-        prior=quality_of(prior, held_out.click),
-        modern=quality_of(pctr, held_out.click),
+        held_out=text_of_days([day.day for day in job.held_out]),
+        tasks=tasks,
     )
 
 
@@ -234,21 +354,25 @@ def _standing(job: Job, out: Path) -> Outcome | None:
         return None
     if artifact.training_id != job.training_id:
         return None
+    tasks = {
+        task: TaskOutcome(**{name: Quality(**quality) for name, quality in found.items()})
+        for task, found in artifact.metrics["tasks"].items()
+    }
     return Outcome(
         trained=False,
         training_id=job.training_id,
         held_out=artifact.metrics["held_out"],
-        prior=Quality(**artifact.metrics["prior"]),
-        modern=Quality(**artifact.metrics["modern"]),
+        tasks={task: tasks[task] for task in artifact.config.transformer.tasks},
     )
 
 
-def _manifest(job: Job) -> dict[str, Any]:
+def _manifest(job: Job, loaded: Sequence[Loaded]) -> dict[str, Any]:
     return {
+        "init_from": asdict(loaded[0]) if loaded else None,
         "training_id": job.training_id,
         "features_training_id": job.feature_set.training_id,
         "trained_on": [day.day.isoformat() for day in job.train],
-        "held_out": job.held_out.day.isoformat(),
+        "held_out": text_of_days([day.day for day in job.held_out]),
         "log_digest": job.log_digest,
         "seed": job.config.training.seed,
         "versions": dict(job.versions),
@@ -256,13 +380,23 @@ def _manifest(job: Job) -> dict[str, Any]:
     }
 
 
-def _metrics_json(outcome: Outcome) -> dict[str, Any]:
+def _metrics_json(outcome: Outcome, epochs: Sequence[Epoch]) -> dict[str, Any]:
+    first = asdict(next(iter(outcome.tasks.values())))
     return {
         "held_out": outcome.held_out,
-        "prior": asdict(outcome.prior),
-        "modern": asdict(outcome.modern),
+        "prior": first["prior"],
+        "modern": first["modern"],
+        "tasks": {task: asdict(found) for task, found in outcome.tasks.items()},
+        "epochs": [asdict(epoch) for epoch in epochs],
     }
 
 
-def _line_of(epoch: Epoch) -> str:
-    return f"epoch {epoch.number:2}  log loss {epoch.log_loss:.5f}{'  best' if epoch.best else ''}"
+def _line_of(event: Epoch | Progress, config: ModernConfig) -> str:
+    if isinstance(event, Epoch):
+        kept = "  best" if event.best else ""
+        return f"epoch {event.number:2}  log loss {event.log_loss:.5f}{kept}"
+    minutes, seconds = divmod(round(event.left_s), 60)
+    return (
+        f"epoch {event.epoch:2} of {config.training.epochs}, {event.share:4.0%}; "
+        f"{minutes}:{seconds:02} left at most"
+    )

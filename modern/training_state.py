@@ -11,9 +11,6 @@ from typing import Any
 
 import torch
 
-# Often enough that a kill costs little, seldom enough that writing costs less than a percent.
-SAVE_EVERY_S = 30.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateFile:
@@ -22,10 +19,13 @@ class StateFile:
     Attributes:
         path: Beside the artifact's folder, gone when the artifact stands.
         training_id: Decides whose state it is.
+        every_s: Seconds from one time it is kept to the next: often enough that a kill costs
+            little, seldom enough that writing costs less than a percent.
     """
 
     path: Path
     training_id: str
+    every_s: float = 30.0
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write it whole or not at all, through to the disk."""

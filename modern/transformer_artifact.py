@@ -31,7 +31,7 @@ from replay.errors import ArtifactError, ConfigError
 
 FORMAT = "parity.modern/2"
 FILES = (
-    *("calibration.json", "features.json", "metrics.json", "rounding.json"),
+    *("calibration.json", "curves.svg", "features.json", "metrics.json", "rounding.json"),
     "weights.safetensors",
 )
 _FIX = "train again: python -m modern train"
@@ -72,6 +72,7 @@ def save_artifact(
     calibrations: Mapping[Task, Calibration],
     rounding: Mapping[str, float],
     metrics: Mapping[str, Any],
+    curves: str,
 ) -> None:
     """Write the folder in one step: it stands whole, or as it stood before.
 
@@ -83,6 +84,7 @@ def save_artifact(
         calibrations: Of each task; become calibration.json.
         rounding: Module path to its largest error; becomes rounding.json.
         metrics: Becomes metrics.json.
+        curves: Becomes curves.svg.
 
     Raises:
         ConfigError: `out` holds something else.
@@ -95,6 +97,7 @@ def save_artifact(
         fresh = scratch / "new"
         fresh.mkdir()
         (fresh / "features.json").write_bytes(features_json)
+        (fresh / "curves.svg").write_text(curves, encoding="utf-8")
         _write_json(
             fresh / "calibration.json",
             {

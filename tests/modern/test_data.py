@@ -17,6 +17,7 @@ from modern.data import (
     place_of_requests,
     requests_from_batch,
     split_rows,
+    text_of_days,
 )
 from modern.inputs import inputs_from_batch
 from replay.errors import ConfigError, LogError
@@ -37,13 +38,22 @@ DAYS = tuple(date(2019, 11, day) for day in (24, 25, 26, 27))
 
 
 def test_by_default_the_last_day_is_left_for_the_replay_and_the_one_before_held_out() -> None:
-    assert choose_days(DAYS) == Days(train=DAYS[:2], held_out=DAYS[2])
+    assert choose_days(DAYS) == Days(train=DAYS[:2], held_out=DAYS[2:3])
 
 
-def test_days_can_be_named() -> None:
-    found = choose_days(DAYS, first=DAYS[1], last=DAYS[1], held_out=DAYS[3])
+def test_days_can_be_named_and_those_the_log_lacks_are_left_out() -> None:
+    one = choose_days(DAYS, train=(DAYS[1], DAYS[1]), held_out=(DAYS[3], DAYS[3]))
+    long = choose_days(
+        DAYS, train=(date(2019, 1, 1), DAYS[1]), held_out=(DAYS[2], date(2020, 1, 1))
+    )
 
-    assert found == Days(train=(DAYS[1],), held_out=DAYS[3])
+    assert one == Days(train=(DAYS[1],), held_out=(DAYS[3],))
+    assert long == Days(train=DAYS[:2], held_out=DAYS[2:])
+    assert text_of_days(DAYS) == "2019-11-24:2019-11-27"
+    assert text_of_days(DAYS[:1]) == "2019-11-24"
+
+
+NEW_YEAR = date(2020, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -51,23 +61,25 @@ def test_days_can_be_named() -> None:
     [
         (DAYS[:2], {}, "2 days"),
         ((), {}, "0 days"),
-        (DAYS, {"held_out": date(2020, 1, 1)}, "no day 2020-01-01"),
-        (DAYS, {"first": date(2019, 11, 1)}, "no day 2019-11-01"),
-        (DAYS, {"held_out": DAYS[0]}, "held-out"),
-        (DAYS, {"last": DAYS[3], "held_out": DAYS[2]}, "held-out"),
-        (DAYS, {"first": DAYS[1], "last": DAYS[0]}, "held-out"),
+        (DAYS, {"held_out": (NEW_YEAR, NEW_YEAR)}, "no day from 2020-01-01"),
+        (DAYS, {"train": (NEW_YEAR, NEW_YEAR)}, "none"),
+        (DAYS, {"held_out": (DAYS[0], DAYS[0])}, "held-out"),
+        (DAYS, {"train": (DAYS[0], DAYS[3]), "held_out": (DAYS[2], DAYS[2])}, "held-out"),
+        (DAYS, {"train": (DAYS[1], DAYS[0])}, "held-out"),
     ],
 )
 def test_days_that_make_no_training_are_refused(
-    logged: tuple[date, ...], named: dict[str, date], says: str
+    logged: tuple[date, ...], named: dict[str, tuple[date, date]], says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         choose_days(logged, **named)
 
 
-def test_the_held_out_day_is_never_trained_on() -> None:
-    for held_out in DAYS[1:]:
-        assert held_out not in choose_days(DAYS, held_out=held_out).train
+def test_the_held_out_days_are_never_trained_on() -> None:
+    for first in DAYS[1:]:
+        assert not {*choose_days(DAYS, held_out=(first, DAYS[3])).train} & {
+            *DAYS[DAYS.index(first) :]
+        }
 
 
 def test_leaving_out_unlabelled_candidates_changes_no_feature_of_the_others() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import torch
 
 from modern.config import ModernConfig, TrainingConfig
 from modern.data import LabelledRequests, Parts
-from modern.fit import Epoch, fit_transformer, masked_loss
+from modern.fit import Epoch, Progress, fit_transformer
+from modern.fitting import known_losses
 from modern.forward import logits_of
 from modern.inputs import ModelInputs
 from modern.layout import SideLayout, TokenLayout
 from modern.metrics import log_losses, quality_of
+from modern.training_state import StateFile
 from modern.transformer_config import TransformerConfig
 
 LAYOUT = TokenLayout(
@@ -73,7 +76,7 @@ def some_parts(num_requests: int = 4000) -> Parts:
     )
 
 
-def config(**training: float) -> ModernConfig:
+def config(**training: float | tuple[float, ...]) -> ModernConfig:
     return ModernConfig(transformer=SMALL, training=TrainingConfig(**training))  # type: ignore[arg-type]
 
 
@@ -86,7 +89,7 @@ def test_it_learns_what_two_features_say_together_and_what_the_newest_step_says(
 
     model = fit_transformer(
         some_parts(3000), LAYOUT, config(epochs=20, patience=6, learning_rate=1e-2)
-    )
+    ).model
 
     found, truth, without = (
         quality_of(probabilities(logits), held_out.click).ne
@@ -103,29 +106,33 @@ def test_it_learns_what_two_features_say_together_and_what_the_newest_step_says(
 
 def test_the_weights_of_the_best_epoch_are_kept_and_it_stops_when_none_gets_better() -> None:
     parts = some_parts(600)
-    epochs: list[Epoch] = []
+    told: list[Epoch | Progress] = []
 
-    model = fit_transformer(
+    fitted = fit_transformer(
         parts,
         LAYOUT,
         config(epochs=60, patience=2, learning_rate=0.02),
-        report=epochs.append,
+        report=told.append,
     )
 
+    epochs = fitted.epochs
     losses = [epoch.log_loss for epoch in epochs]
-    pctr = probabilities(logits_of(model, parts.stopping.inputs)[:, 0])
+    pctr = probabilities(logits_of(fitted.model, parts.stopping.inputs)[:, 0])
+    assert tuple(event for event in told if isinstance(event, Epoch)) == epochs
     assert len(epochs) < 60
     assert log_losses(pctr, parts.stopping.click).mean() == pytest.approx(min(losses), rel=1e-6)
     assert [e.number for e in epochs if e.best][-1] == 1 + int(np.argmin(losses))
     assert len(epochs) == 1 + int(np.argmin(losses)) + 2
+    assert epochs[-1].fit[0] is not None and epochs[0].fit[0] is not None
+    assert epochs[-1].fit[0] < epochs[0].fit[0]
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before() -> None:
     parts = some_parts(300)
-    first = fit_transformer(parts, LAYOUT, config(epochs=2)).state_dict()
+    first = fit_transformer(parts, LAYOUT, config(epochs=2)).model.state_dict()
     torch.rand(17)
-    second = fit_transformer(parts, LAYOUT, config(epochs=2)).state_dict()
-    other = fit_transformer(parts, LAYOUT, config(epochs=2, seed=8)).state_dict()
+    second = fit_transformer(parts, LAYOUT, config(epochs=2)).model.state_dict()
+    other = fit_transformer(parts, LAYOUT, config(epochs=2, seed=8)).model.state_dict()
 
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     assert not torch.equal(first["heads.weight"], other["heads.weight"])
@@ -149,11 +156,11 @@ def test_without_rows_to_stop_by_the_first_epoch_stands() -> None:
         stopping=parts.stopping.take(np.zeros(1000, dtype=np.bool_)),
         calibration=parts.calibration,
     )
-    epochs: list[Epoch] = []
 
-    fit_transformer(empty, LAYOUT, config(patience=2), report=epochs.append)
+    epochs = fit_transformer(empty, LAYOUT, config(patience=2)).epochs
 
     assert [epoch.best for epoch in epochs] == [True, False, False]
+    assert [epoch.stopping for epoch in epochs] == [(None,)] * 3
 
 
 def test_an_outcome_that_is_not_known_teaches_nothing() -> None:
@@ -164,7 +171,72 @@ def test_an_outcome_that_is_not_known_teaches_nothing() -> None:
         torch.tensor([0.3, -0.2, 1.0]), torch.tensor([1.0, 0.0, 0.0])
     )
 
-    torch.testing.assert_close(masked_loss(logit, label), known)
+    logit.requires_grad_()
+    losses = known_losses(logit, label)
+    losses.sum().backward()
+
+    torch.testing.assert_close(losses.sum() / 3, known)
+    assert logit.grad is not None and logit.grad[1, 1] == 0
+
+
+def test_thinned_negatives_leave_the_level_of_the_predictions_where_it_is() -> None:
+    """Without the correction they would be ten times too high, in odds."""
+    held_out = drawn(4000, seed=4)
+    parts = some_parts(12_000)
+
+    model = fit_transformer(
+        parts, LAYOUT, config(epochs=6, learning_rate=1e-2, negative_rates=(0.1,))
+    ).model
+
+    predicted = probabilities(logits_of(model, held_out.inputs)[:, 0])
+    truth = probabilities(true_logits(held_out.inputs))
+    assert 0.9 < predicted.sum() / truth.sum() < 1.1
+    assert np.corrcoef(predicted, truth)[0, 1] > 0.5
+
+
+class KilledError(Exception):
+    """In place of a signal."""
+
+
+def test_a_training_killed_anywhere_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    """Killed again and again, after every fifth step; with dropout, so that its draws count."""
+    parts = some_parts(700)
+    asked = replace(config(epochs=3, patience=1), transformer=replace(SMALL, dropout=0.2))
+    undisturbed = fit_transformer(parts, LAYOUT, asked)
+    state = StateFile(path=tmp_path / "state", training_id="ab" * 16, every_s=0.0)
+    kills, resumed = 0, None
+
+    while resumed is None and kills < 20:
+        steps = 0
+
+        def count(event: Epoch | Progress) -> None:
+            nonlocal steps
+            steps += isinstance(event, Progress)
+            if steps == 5:
+                raise KilledError
+
+        try:
+            resumed = fit_transformer(parts, LAYOUT, asked, state=state, report=count)
+        except KilledError:
+            kills += 1
+
+    assert resumed is not None and kills >= 1
+    weights = resumed.model.state_dict()
+    assert all(torch.equal(t, weights[n]) for n, t in undisturbed.model.state_dict().items())
+    assert resumed.epochs == undisturbed.epochs
+
+
+def test_progress_says_how_long_it_takes_at_most(tmp_path: Path) -> None:
+    state = StateFile(path=tmp_path / "state", training_id="ab" * 16, every_s=0.0)
+    told: list[Epoch | Progress] = []
+
+    fit_transformer(some_parts(700), LAYOUT, config(epochs=2), state=state, report=told.append)
+
+    progress = [event for event in told if isinstance(event, Progress)]
+    assert {event.epoch for event in progress} == {1, 2}
+    assert progress[-1].share == 1.0
+    assert progress[-1].left_s == 0.0
+    assert all(event.left_s > 0 for event in progress[:-1])
 
 
 def test_a_task_that_nobody_ever_did_can_be_fitted() -> None:
@@ -180,6 +252,6 @@ def test_a_task_that_nobody_ever_did_can_be_fitted() -> None:
         ),
         LAYOUT,
         two,
-    )
+    ).model
 
     assert np.isfinite(logits_of(model, parts.fit.inputs)).all()

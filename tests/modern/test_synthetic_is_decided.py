@@ -30,7 +30,7 @@ class Trained:
         config = ModernConfig(training=TrainingConfig(epochs=8))
         requests = labelled_requests(days[:2], features, config)
         parts = split_rows(requests, kept_back_share=0.125, seed=7)
-        self.model = fit_transformer(parts, self.layout, config)
+        self.model = fit_transformer(parts, self.layout, config).model
         self.calibration = fit_calibration(
             logits_of(self.model, parts.calibration.inputs)[:, 0], parts.calibration.click
         )

@@ -238,6 +238,7 @@ def test_a_save_that_fails_leaves_the_old_artifact(
             calibrations=old.calibrations,
             rounding=old.rounding,
             metrics={},
+            curves="",
         )
 
     assert load_artifact(folder).training_id == TRAINING_ID
