@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,3 +193,48 @@ def test_a_folder_of_something_else_is_refused_before_the_training(
 
     assert "thesis.txt" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_bytes(
+    tmp_path: Path, logs: Path, features: Path
+) -> None:
+    """kill -9 in the middle; what it left is no artifact, and is gone in the end."""
+    sound, killed = tmp_path / "sound", tmp_path / "killed"
+    assert main(arguments(logs, features, sound)) == 0
+    command = [
+        sys.executable,
+        "-m",
+        "modern",
+        *arguments(logs, features, killed, "--save-every", "0"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "left at most" in line and "epoch  2" in line:
+                running.send_signal(signal.SIGKILL)
+                break
+    assert running.returncode == -signal.SIGKILL
+    assert (tmp_path / ".killed.training").exists() and not killed.exists()
+
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "epoch  1 of 2,  50%" not in second.stdout, "its steps were not run again"
+    assert bytes_of(killed) == bytes_of(sound)
+    assert not (tmp_path / ".killed.training").exists()
+
+
+def test_a_task_without_a_known_outcome_on_the_last_day_is_judged_where_it_is_known(
+    tmp_path: Path, logs: Path, features: Path
+) -> None:
+    out = tmp_path / "modern"
+
+    assert main(arguments(logs, features, out, "--tasks", "click,conversion,view_2s")) == 0
+
+    artifact = load_artifact(out)
+    assert artifact.config.transformer.tasks == ("click", "conversion", "view_2s")
+    assert list(artifact.calibrations) == ["click", "conversion", "view_2s"]
+    last = artifact.metrics["epochs"][-1]
+    assert last["stopping"][1] is None, "a conversion of the last day may still come"
+    assert last["fit"][1] is not None
+    assert 100 < artifact.metrics["tasks"]["view_2s"]["modern"]["rows"] < 300
+    assert "<svg" in (out / "curves.svg").read_text()
