@@ -7,13 +7,14 @@
 #include <optional>
 
 #include "cpp_serving/error.h"
-#include "heaps.h"
 #include "isa.h"
 #include "kernels.h"
 #include "leaf_weights.h"
 #include "line_walk.h"
 #include "pool.h"
 #include "quantiser.h"
+#include "row_columns.h"
+#include "row_trees.h"
 #include "scratch.h"
 #include "slots.h"
 #include "units.h"
@@ -64,20 +65,13 @@ struct Forest::Compiled {
     std::vector<std::vector<TestedNode>> trees;
     for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
       trees.push_back(Tested(table, faults, tree));
-      heaps.Add(trees.back(), weights.fixed.data() + leaf_offsets[tree]);
-      walk.Add(tree, trees.back());
     }
     AddSlots(trees);
-    walk.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     large_trees.Finish(weights, leaf_offsets.data(), quantiser.num_planes());
     quantiser.ShowIn(&layout);
     slots.Show(&layout);
     block_bytes = std::max<std::size_t>(1, quantiser.num_planes()) * kBlock;
-    side_by_side.Show(layout, quantiser.num_planes(), &of_row);
-    if (heaps.fit() && kernel.find_ends != nullptr) heaps.Show(&of_row);
-    num_steps = walk.num_steps();
-    if (of_row.num_trees == 0) AddLines(trees);
-    if (of_row.num_trees != 0 || lines) walk = Walk();
+    AddRowTrees(std::move(trees));
     walk_below = options.walk_below != 0 ? options.walk_below : CheaperFrom();
   }
 
@@ -117,9 +111,26 @@ struct Forest::Compiled {
     }
   }
 
-  void AddLines(const std::vector<std::vector<TestedNode>>& trees) {
-    if (walk.depth() > LineWalk::kMaxDepth || quantiser.num_planes() > LineWalk::kMaxPlanes) return;
-    lines.emplace(trees, weights, leaf_offsets.data());
+  // For one row at a time: the fastest way that suits all trees.
+  void AddRowTrees(std::vector<std::vector<TestedNode>> trees) {
+    columns.emplace(layout, quantiser.num_planes(), &of_row);
+    std::uint32_t depth = 0;
+    for (std::uint32_t tree = 0; tree < num_trees; ++tree) {
+      for (TestedNode& node : trees[tree]) {
+        if (!node.is_leaf) node.test.plane = columns->place(node.test.plane);
+      }
+      const std::uint32_t own = DepthOf(trees[tree]);
+      num_steps += own;
+      depth = std::max(depth, own);
+      row_trees.Add(trees[tree], weights.fixed.data() + leaf_offsets[tree]);
+    }
+    if (row_trees.fit() && kernel.row_sum != nullptr) return row_trees.Show(&of_row);
+    if (depth <= LineWalk::kMaxDepth && 2 * of_row.padded <= LineWalk::kMaxPlanes) {
+      lines.emplace(trees, weights, leaf_offsets.data());
+      return;
+    }
+    for (std::uint32_t tree = 0; tree < num_trees; ++tree) walk.Add(tree, std::move(trees[tree]));
+    walk.Finish(weights, leaf_offsets.data(), 2 * of_row.padded);
   }
 
   // Rows from which a block is cheaper than as many walks, by the processor cycles of each part as
@@ -127,13 +138,14 @@ struct Forest::Compiled {
   std::size_t CheaperFrom() const {
     const bool tables = kernel.isa == Isa::kAvx512Vbmi;
     const auto count = static_cast<double>(slots.size());
-    const auto columns = static_cast<double>(layout.num_columns);
+    const auto num_columns = static_cast<double>(layout.num_columns);
     const double block = static_cast<double>(slots.num_unit_nodes()) * (tables ? 1.6 : 3.0) +
                          static_cast<double>(slots.slices().num_tests()) * (tables ? 1.0 : 5.0) +
                          static_cast<double>(slots.slices().num_nodes()) * (tables ? 2.5 : 6.0) +
-                         count * (tables ? 60.0 : 300.0) + columns * (tables ? 100.0 : 600.0);
+                         count * (tables ? 60.0 : 300.0) + num_columns * (tables ? 100.0 : 600.0);
     const double steps = static_cast<double>(num_steps) * (lines ? 4.0 : 5.0);
-    const double row = (of_row.num_trees > 0 ? count * 7.0 : steps) + columns * 12.0 + 2.0 * count;
+    const double row =
+        (of_row.num_trees > 0 ? count * 4.0 : steps) + num_columns * 8.0 + 2.0 * count;
     return static_cast<std::size_t>(std::min(std::max(2.0, std::ceil(block / row)), 65.0));
   }
 
@@ -141,20 +153,16 @@ struct Forest::Compiled {
   std::int64_t RowSum(const std::uint8_t* codes) const {
     if (lines) return lines->Sum(codes);
     if (of_row.num_trees == 0) return walk.Sum(codes, 0);
-    return heaps.Sum(Ends(codes));
+    return kernel.row_sum(of_row, codes);
   }
 
   void RowLeaves(const std::uint8_t* codes, std::int32_t* leaves) const {
     if (lines) return lines->Leaves(codes, leaves);
     if (of_row.num_trees == 0) return walk.Leaves(codes, 0, leaves);
-    heaps.Leaves(Ends(codes), leaves);
-  }
-
-  const std::uint8_t* Ends(const std::uint8_t* codes) const {
-    const std::size_t room = (std::size_t{num_trees} + 7) / 8 * 8;
-    std::uint8_t* ends = Room(&OwnScratch().ends, room);
-    kernel.find_ends(of_row, codes, Room(&OwnScratch().masks, room), ends);
-    return ends;
+    std::uint8_t* ends =
+        Room(&OwnScratch().ends, (std::size_t{num_trees} + kRowGroup - 1) / kRowGroup * kRowGroup);
+    kernel.row_ends(of_row, codes, ends);
+    row_trees.Leaves(ends, leaves);
   }
 
   // Calls on_row(row, codes) for rows that are walked, and on_blocks(first row, blocks, rows,
@@ -182,9 +190,8 @@ struct Forest::Compiled {
       }
     }
     if (in_blocks == rows) return;
-    // Room for the plane that absent ones are written to, and for whole tables of 256.
     std::uint8_t* codes =
-        Room(&scratch.codes, std::max<std::size_t>(256, quantiser.num_planes() + 1));
+        Room(&scratch.codes, std::max<std::size_t>(256, 2 * std::size_t{of_row.padded}));
     for (std::size_t row = in_blocks; row < rows; ++row) {
       kernel.quantise_row(layout, of_row, features + row * num_features, codes);
       on_row(row, codes);
@@ -255,10 +262,10 @@ struct Forest::Compiled {
   Slots slots;
   Quantiser quantiser;
   Walk walk;                      // All trees, unless a faster way is there for them.
-  std::optional<LineWalk> lines;  // Where all are shallow, and find_ends is not used.
+  std::optional<LineWalk> lines;  // Where all are shallow, and row_trees is not used.
   Walk large_trees;               // Those without a slot.
-  Heaps heaps;
-  ColumnsSideBySide side_by_side;
+  std::optional<RowColumns> columns;
+  RowTrees row_trees;
   RowLayout of_row{};
   std::uint64_t num_steps = 0;  // Of a walk through all trees.
   std::size_t block_bytes = 0;

@@ -133,6 +133,7 @@ const Kernel kAvx2Kernel{Isa::kAvx2,
                          &Evaluate,
                          &AccumulateRows,
                          &QuantiseRow,
+                         nullptr,
                          nullptr};
 
 }  // namespace cpp_serving

@@ -14,6 +14,7 @@ const Kernel kAvx512BwKernel{Isa::kAvx512Bw,
                              &EvaluateRows64,
                              &AccumulateRows,
                              &QuantiseRow64,
+                             nullptr,
                              nullptr};
 
 }  // namespace cpp_serving

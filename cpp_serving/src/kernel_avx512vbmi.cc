@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "lookup_vbmi_inl.h"
 #include "quantise_inl.h"
+#include "row_trees_vbmi_inl.h"
 #include "rows64_inl.h"
 #include "slices_vbmi_inl.h"
 
@@ -257,36 +258,6 @@ void AccumulateAny(const Layout& layout, std::uint32_t begin, std::uint32_t end,
   }
 }
 
-// Every node of a tree is tested at once, giving a word with a bit a node; then eight trees' words
-// are descended together.
-void FindEnds(const RowLayout& of_row, const std::uint8_t* codes, std::uint64_t* masks,
-              std::uint8_t* ends) {
-  const __m512i codes0 = _mm512_loadu_si512(codes);
-  const __m512i codes1 = _mm512_loadu_si512(codes + 64);
-  const __m512i codes2 = _mm512_loadu_si512(codes + 128);
-  const __m512i codes3 = _mm512_loadu_si512(codes + 192);
-  for (std::uint32_t tree = 0; tree < of_row.num_trees; ++tree) {
-    const __m512i planes = _mm512_loadu_si512(of_row.heap_planes + std::size_t{tree} * 64);
-    const __m512i bounds = _mm512_loadu_si512(of_row.heap_bounds + std::size_t{tree} * 64);
-    const __m512i tested = _mm512_mask_blend_epi8(_mm512_movepi8_mask(planes),
-                                                  _mm512_permutex2var_epi8(codes0, planes, codes1),
-                                                  _mm512_permutex2var_epi8(codes2, planes, codes3));
-    masks[tree] = _mm512_cmpgt_epu8_mask(tested, bounds);
-  }
-  const __m512i one = _mm512_set1_epi64(1);
-  for (std::uint32_t tree = 0; tree < of_row.num_trees; tree += 8) {
-    const __m512i bits = _mm512_loadu_si512(masks + tree);
-    __m512i at = one;
-    for (int level = 0; level < 6; ++level) {
-      const __m512i right = _mm512_srlv_epi64(bits, at);
-      at = _mm512_ternarylogic_epi64(_mm512_add_epi64(at, at), right, one, 0xF8);  // a | (b & c)
-    }
-    // 64..127 becomes 0..63.
-    const __m512i end = _mm512_and_si512(at, _mm512_set1_epi64(63));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(ends + tree), _mm512_cvtepi64_epi8(end));
-  }
-}
-
 }  // namespace
 
 const Kernel kAvx512VbmiKernel{Isa::kAvx512Vbmi,
@@ -296,6 +267,7 @@ const Kernel kAvx512VbmiKernel{Isa::kAvx512Vbmi,
                                &EvaluateRows64,
                                &AccumulateAny,
                                &QuantiseRow64,
-                               &FindEnds};
+                               &RowSum,
+                               &RowEnds};
 
 }  // namespace cpp_serving

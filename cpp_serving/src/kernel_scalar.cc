@@ -36,9 +36,14 @@ void Evaluate(const Layout& layout, std::uint32_t begin, std::uint32_t end,
 
 }  // namespace
 
-const Kernel kScalarKernel{Isa::kScalar,       {&TestWords, &SliceSlots<WordByWord>},
-                           {nullptr, nullptr}, &QuantiseRows,
-                           &Evaluate,          &AccumulateRows,
-                           &QuantiseRow,       nullptr};
+const Kernel kScalarKernel{Isa::kScalar,
+                           {&TestWords, &SliceSlots<WordByWord>},
+                           {nullptr, nullptr},
+                           &QuantiseRows,
+                           &Evaluate,
+                           &AccumulateRows,
+                           &QuantiseRow,
+                           nullptr,
+                           nullptr};
 
 }  // namespace cpp_serving

@@ -105,23 +105,41 @@ struct Layout {
   std::uint32_t num_bytes;
 };
 
-// For one row at a time: the columns' parameters side by side, padded to whole vectors, and, where
-// no tree is deeper than six levels and a byte can name every plane, the nodes of each tree by
-// their place in a heap from 1: node p's children are 2p and 2p + 1; places 64 to 127 are its ends.
+// Eight trees whose upper levels are tested together: bytes of kRowTop and of each tree's lines.
+constexpr std::size_t kRowGroup = 8;
+constexpr std::size_t kRowTop = 128;
+constexpr std::size_t kRowLine = 64;
+constexpr std::size_t kRowTree = 8 * kRowLine;
+constexpr std::size_t kRowWeight = 6;
+
+// For one row at a time: the columns' parameters side by side (row_columns.h), and, where no tree
+// is deeper than six levels and a byte can name every place of a code, the trees in parts of three
+// levels (row_trees.h).
+struct RowColumn {
+  std::uint32_t column;
+  std::uint32_t feature;
+  std::uint32_t thresholds;
+};
+
 struct RowLayout {
-  const std::uint32_t* features;  // [column]
+  std::uint32_t padded;           // Columns, padded to a multiple of 16; two codes each.
+  std::uint32_t in_order;         // Columns before this one are of features 0, 1, 2, ...
+  const std::uint32_t* features;  // [padded column], as are all but the last two
   const float* scales;
   const float* lowests;
   const float* highests;
   const std::uint32_t* firsts;
   const std::uint32_t* shifts;
-  const std::uint8_t* linears;        // A bit a column.
-  const std::uint32_t* planes_left;   // num_planes where there is none: codes have room for it.
-  const std::uint32_t* planes_right;  // Likewise.
-  std::uint32_t last_consecutive;     // Columns before this one are of features 0, 1, 2, ...
-  std::uint32_t num_trees;            // 0 where the trees or planes are too many or too large.
-  const std::uint8_t* heap_planes;    // [tree, 64]
-  const std::uint8_t* heap_bounds;    // [tree, 64]; 255 in a leaf and below: code > 255 never is.
+  const std::uint32_t* fines;
+  const std::uint8_t* linears;      // A bit each.
+  const RowColumn* by_rounds;       // [column]: in the order of their fine_rounds.
+  const std::uint32_t* rounds_end;  // [kMaxRounds + 1]: where in by_rounds those with so many end.
+  std::uint32_t num_trees;          // 0 where the trees or places are too many or too large.
+  // [eight trees]: places of codes [tree, 8], bounds [tree, 8]. The seven nodes of a part are in
+  // heap order; right is code > bound.
+  const std::uint8_t* tops;
+  // [tree, part, 64]: places [8], bounds [8], weights [8] of 48 bits, the lowest byte first.
+  const std::uint8_t* lines;
 };
 
 // The two steps of sliced trees, for one block or kSpan.
@@ -151,13 +169,13 @@ struct Kernel {
   // Adds the weights of at most kGroup slots' ids to sums[64].
   void (*accumulate)(const Layout& layout, std::uint32_t begin, std::uint32_t end,
                      const std::uint8_t* ids, std::int64_t* sums);
-  // Codes are [plane], and one more.
+  // `codes` has room for 256, and for two of each padded column.
   void (*quantise_row)(const Layout& layout, const RowLayout& of_row, const float* row,
                        std::uint8_t* codes);
-  // The end of each tree that the row reaches, less 64: `ends` is filled, [tree], with room up to a
-  // multiple of 8, and uses `masks` of that size. `codes` has 256 bytes. Null: trees are walked.
-  void (*find_ends)(const RowLayout& of_row, const std::uint8_t* codes, std::uint64_t* masks,
-                    std::uint8_t* ends);
+  // Of the trees of RowLayout: the sum of the row's weights, and the ends it reaches, [tree] with
+  // room up to a multiple of 8: part * 8 + leaf. Null: trees are walked.
+  std::int64_t (*row_sum)(const RowLayout& of_row, const std::uint8_t* codes);
+  void (*row_ends)(const RowLayout& of_row, const std::uint8_t* codes, std::uint8_t* ends);
 };
 
 extern const Kernel kScalarKernel;

@@ -98,13 +98,13 @@ namespace {
 
 [[maybe_unused]] void QuantiseRow(const Layout& layout, const RowLayout& of_row, const float* row,
                                   std::uint8_t* codes) {
-  for (std::uint32_t c = 0; c < layout.num_columns; ++c) {
-    const Column& column = layout.columns[c];
+  for (std::uint32_t i = 0; i < layout.num_columns; ++i) {
+    const Column& column = layout.columns[i];
     const float x = row[column.feature];
     const bool missing = x != x;
     const std::uint8_t code = missing ? 0 : Code(layout, column, x);
-    codes[of_row.planes_left[c]] = code;
-    codes[of_row.planes_right[c]] = missing ? 255 : code;
+    codes[i] = code;
+    codes[of_row.padded + i] = missing ? 255 : code;
   }
 }
 

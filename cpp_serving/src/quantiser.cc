@@ -90,6 +90,7 @@ Quantiser::Quantiser(std::vector<std::vector<float>> thresholds)
       AddColumn(feature, own.data() + at, static_cast<std::uint32_t>(count));
     }
   }
+  fine_.resize(fine_.size() + 3, 0);  // Cells are read four bytes at a time.
 }
 
 void Quantiser::AddColumn(std::uint32_t feature, const float* thresholds, std::uint32_t count) {

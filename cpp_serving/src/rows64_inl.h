@@ -104,19 +104,37 @@ inline __attribute__((always_inline)) __m512i BitKeys(__m512 x, __m512i first, _
   return _mm512_min_epu32(_mm512_srlv_epi32(above, shift), _mm512_set1_epi32(0xFFFF));
 }
 
-[[maybe_unused]] void QuantiseRow64(const Layout& layout, const RowLayout& of_row, const float* row,
-                                    std::uint8_t* codes) {
-  alignas(64) std::uint32_t keys[16];
-  alignas(64) float values[16];
-  for (std::uint32_t begin = 0; begin < layout.num_columns; begin += 16) {
-    const std::uint32_t left = layout.num_columns - begin;
-    const std::uint32_t count = left < 16 ? left : 16;
-    const auto present = static_cast<__mmask16>((1u << count) - 1);
-    const __m512 x =
-        begin + 16 <= of_row.last_consecutive
-            ? _mm512_loadu_ps(row + begin)
-            : _mm512_mask_i32gather_ps(_mm512_setzero_ps(), present,
-                                       _mm512_loadu_si512(of_row.features + begin), row, 4);
+// From cells to codes where a value is compared `kRounds` times; each loop has a length of its own,
+// that the processor can foresee.
+template <std::uint32_t kRounds>
+inline void CodesFromCells(const Layout& layout, const RowLayout& of_row, const float* row,
+                           const std::uint32_t* cells, std::uint8_t* codes) {
+  const std::uint32_t end = of_row.rounds_end[kRounds];
+  for (std::uint32_t i = kRounds == 0 ? 0 : of_row.rounds_end[kRounds - 1]; i < end; ++i) {
+    const RowColumn own = of_row.by_rounds[i];
+    const float x = row[own.feature];
+    // Past the last threshold stands NaN, which no value is above; a missing value is above none.
+    const float* thresholds = layout.thresholds + own.thresholds;
+    std::size_t code = layout.fine[cells[own.column]];
+    for (std::uint32_t round = 0; round < kRounds; ++round) code += x >= thresholds[code] ? 1 : 0;
+    codes[own.column] = static_cast<std::uint8_t>(code);
+  }
+  if constexpr (kRounds < kMaxRounds) {
+    CodesFromCells<kRounds + 1>(layout, of_row, row, cells, codes);
+  }
+}
+
+constexpr std::uint32_t kColumnsAtOnce = 1024;
+
+// Cells of sixteen columns at a time, codes of one, missing values of sixteen.
+void QuantiseColumns64(const Layout& layout, const RowLayout& of_row, const float* row,
+                       std::uint8_t* codes) {
+  alignas(64) std::uint32_t cells[kColumnsAtOnce];
+  alignas(64) std::uint16_t missing[kColumnsAtOnce / 16];
+  for (std::uint32_t begin = 0; begin < of_row.padded; begin += 16) {
+    const __m512 x = begin + 16 <= of_row.in_order
+                         ? _mm512_loadu_ps(row + begin)
+                         : _mm512_i32gather_ps(_mm512_loadu_si512(of_row.features + begin), row, 4);
     const __m512i first = _mm512_loadu_si512(of_row.firsts + begin);
     const __m512i linear = LinearKeys(x, _mm512_loadu_ps(of_row.scales + begin),
                                       _mm512_loadu_ps(of_row.lowests + begin),
@@ -126,25 +144,32 @@ inline __attribute__((always_inline)) __m512i BitKeys(__m512 x, __m512i first, _
     const __m512i bits = BitKeys(x, first, _mm512_loadu_si512(of_row.shifts + begin));
     const auto is_linear =
         static_cast<__mmask16>(of_row.linears[begin / 8] | of_row.linears[begin / 8 + 1] << 8);
-    _mm512_store_si512(keys, _mm512_mask_blend_epi32(is_linear, bits, bounded));
-    _mm512_store_ps(values, x);
-    std::uint32_t missing = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    for (std::uint32_t i = 0; i < count; ++i, missing >>= 1) {
-      const Column& column = layout.columns[begin + i];
-      const float* thresholds = layout.thresholds + column.thresholds;
-      std::uint32_t code = layout.fine[column.fine + (keys[i] >> 6)];
-      if (column.fine_rounds > kMaxRounds) {
-        code = ExactCode(layout, column, values[i]);
-      } else {
-        for (std::uint32_t round = column.fine_rounds; round > 0; --round) {
-          code += values[i] >= thresholds[code] ? 1 : 0;
-        }
-      }
-      // NaN compares false: its code may be any cell's, and is masked.
-      const std::uint32_t is_missing = 0u - (missing & 1);
-      codes[of_row.planes_left[begin + i]] = static_cast<std::uint8_t>(code & ~is_missing);
-      codes[of_row.planes_right[begin + i]] = static_cast<std::uint8_t>(code | is_missing);
-    }
+    const __m512i keys = _mm512_mask_blend_epi32(is_linear, bits, bounded);
+    _mm512_store_si512(cells + begin, _mm512_add_epi32(_mm512_srli_epi32(keys, 6),
+                                                       _mm512_loadu_si512(of_row.fines + begin)));
+    missing[begin / 16] = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  }
+  CodesFromCells<0>(layout, of_row, row, cells, codes);
+  for (std::uint32_t i = of_row.rounds_end[kMaxRounds]; i < layout.num_columns; ++i) {
+    const std::uint32_t at = of_row.by_rounds[i].column;
+    codes[at] = ExactCode(layout, layout.columns[at], row[of_row.by_rounds[i].feature]);
+  }
+  for (std::uint32_t begin = 0; begin < of_row.padded; begin += 16) {
+    const __m128i code = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + begin));
+    const __mmask16 absent = missing[begin / 16];
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + begin),
+                     _mm_maskz_mov_epi8(static_cast<__mmask16>(~absent), code));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + of_row.padded + begin),
+                     _mm_mask_mov_epi8(code, absent, _mm_set1_epi8(-1)));
+  }
+}
+
+[[maybe_unused]] void QuantiseRow64(const Layout& layout, const RowLayout& of_row, const float* row,
+                                    std::uint8_t* codes) {
+  if (of_row.padded > kColumnsAtOnce) {
+    QuantiseRow(layout, of_row, row, codes);
+  } else {
+    QuantiseColumns64(layout, of_row, row, codes);
   }
 }
 

@@ -10,7 +10,6 @@
 namespace cpp_serving {
 
 struct Scratch {
-  AlignedVector<std::uint64_t> masks;
   AlignedVector<std::uint8_t> ends;
   AlignedVector<std::uint8_t> codes;
   AlignedVector<std::uint64_t> bits;

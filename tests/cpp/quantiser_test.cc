@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "../../cpp_serving/src/heaps.h"
 #include "../../cpp_serving/src/isa.h"
+#include "../../cpp_serving/src/row_columns.h"
 #include "check.h"
 
 using cpp_serving::kBlock;
@@ -43,9 +43,8 @@ void CodesCount(const std::vector<float>& thresholds) {
   const auto right = quantiser.TestFor(0, thresholds[0], false).plane;
   cpp_serving::Layout layout{};
   quantiser.ShowIn(&layout);
-  cpp_serving::ColumnsSideBySide side_by_side;
   cpp_serving::RowLayout of_row{};
-  side_by_side.Show(layout, quantiser.num_planes(), &of_row);
+  const cpp_serving::RowColumns columns(layout, quantiser.num_planes(), &of_row);
   std::vector<float> values = ValuesAround(thresholds);
   values.push_back(std::numeric_limits<float>::quiet_NaN());
   const std::size_t block_bytes = quantiser.num_planes() * kBlock;
@@ -59,10 +58,10 @@ void CodesCount(const std::vector<float>& thresholds) {
       const std::uint8_t* block = codes.data() + i / kBlock * block_bytes + i % kBlock;
       const bool missing = std::isnan(values[i]);
       const std::uint32_t expected = NotAbove(thresholds, values[i]);
-      CHECK(alone[left] == (missing ? 0 : expected));
-      CHECK(alone[right] == (missing ? 255 : expected));
-      CHECK(block[left * kBlock] == alone[left]);
-      CHECK(block[right * kBlock] == alone[right]);
+      CHECK(alone[columns.place(left)] == (missing ? 0 : expected));
+      CHECK(alone[columns.place(right)] == (missing ? 255 : expected));
+      CHECK(block[left * kBlock] == alone[columns.place(left)]);
+      CHECK(block[right * kBlock] == alone[columns.place(right)]);
     }
   }
 }
