@@ -72,7 +72,7 @@ def test_a_transformer_has_equal_features_and_a_statistical_verdict(workplace: W
     features = [name for name in verdict["coverage"]["compared"] if name.startswith("features.")]
     metrics = {metric["name"]: metric for metric in verdict["metrics"]}
     assert verdict["plan"]["outputs"] == "statistical"
-    assert len(features) == 27
+    assert len(features) == 28
     assert verdict["causes"] == []
     assert metrics["ne"]["low"] < metrics["ne"]["difference"] < metrics["ne"]["high"]
     assert metrics["ne"]["challenger"] < 0.95  # it has learnt: the prior's is 1
