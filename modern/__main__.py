@@ -1,4 +1,4 @@
-"""`python -m modern train`, `serve`, `bench`: what is done with the transformer outside of a replay."""
+"""`python -m modern train`, `precompute`, `serve`, `bench`: the transformer outside of a replay."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from modern.bench.command import add_bench
+from modern.precompute_command import add_precompute
 from modern.serve.command import add_serve
 from replay.errors import ToolkitError
 from replay.threads import fix_threads
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--save-every", type=float, default=30.0, metavar="S", help="of a training killed (30)"
     )
+    add_precompute(commands, day=_day)
     add_serve(commands)
     add_bench(commands)
     return parser

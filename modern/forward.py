@@ -14,6 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from modern.history_encoder import OldState
+from modern.history_lookup import OldSegments
+from modern.history_store import state_of_entries
 from modern.inputs import Ints, ModelInputs
 from modern.module_places import ModulePlace
 from modern.padding import (
@@ -56,6 +59,7 @@ def run_forward(
     *,
     record: Sequence[ModulePlace] = (),
     given: Mapping[ModulePlace, NDArray[Any]] | None = None,
+    old: OldSegments | None = None,
 ) -> Forward:
     """Run every request; what is not recorded is kept for one chunk only.
 
@@ -65,16 +69,24 @@ def run_forward(
         record: Modules whose outputs are kept.
         given: Modules to the values that replace their outputs, after they were recorded, a row
             for each of the place's axis.
+        old: Old segments that are not computed but taken from a store; then no module of the
+            steps is recorded or given, and the model shares.
     """
+    if old is not None:
+        inputs = old.recent_of(inputs)
+    stored = np.zeros(len(inputs), np.bool_) if old is None else old.covers(len(inputs))
     watch = _Watch(model, inputs, record, given or {})
     logits = np.empty((inputs.num_candidates, len(model.config.tasks)), dtype=np.float32)
     with torch.inference_mode(), watch.hooked(model):
-        for requests in _chunks(inputs):
+        for requests in _chunks(inputs, apart=stored):
             steps = step_slots(inputs, requests)
             of_request = request_tensors(inputs, requests, steps)
             most = int(np.diff(inputs.candidate_offsets)[requests].max())
             watch.at(requests, steps)
-            state = None if model.config.form == "plain" else model.encode_request(*of_request)
+            state = None
+            if model.config.form != "plain":
+                before = _before(model, old, requests) if stored[requests[0]] else None
+                state = model.encode_request(*of_request, old_state=before)
             for first in range(0, most, CHUNK):
                 candidates = candidate_slots(inputs, requests, first, first + CHUNK)
                 scored = candidate_tensors(inputs, candidates)
@@ -163,16 +175,26 @@ class _Watch:
         return shared.to(output).repeat_interleave(copies, dim=0)
 
 
-def _chunks(inputs: ModelInputs) -> Iterator[Ints]:
-    """Requests of like size together, so that little of a chunk is padding."""
+def _before(model: RankingTransformer, old: OldSegments | None, requests: Ints) -> OldState:
+    assert old is not None, "asked only for what is stored"
+    return state_of_entries(
+        [old.entries[int(request)] for request in requests],
+        num_layers=model.config.history_layers,
+        num_heads=model.config.num_heads,
+        width=model.config.width,
+    )
+
+
+def _chunks(inputs: ModelInputs, *, apart: NDArray[np.bool_]) -> Iterator[Ints]:
+    """Requests of like size together, so that little of a chunk is padding; those apart for themselves."""
     candidates, steps = np.diff(inputs.candidate_offsets), np.diff(inputs.step_offsets)
-    order = np.lexsort((np.arange(len(inputs)), steps, candidates))
-    first = 0
-    most = longest = 0
+    order = np.lexsort((np.arange(len(inputs)), steps, candidates, apart))
+    first = most = longest = 0
     for place, request in enumerate(order):
         count = place - first
         most, longest = max(most, candidates[request]), max(longest, steps[request])
-        if count and ((count + 1) * most > CHUNK or (count + 1) * longest > STEP_CHUNK):
+        full = (count + 1) * most > CHUNK or (count + 1) * longest > STEP_CHUNK
+        if count and (full or apart[request] != apart[order[first]]):
             yield order[first:place]
             first, most, longest = place, candidates[request], steps[request]
     if first < len(order):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,9 +18,12 @@ from modern.features import compute_features
 from modern.features_columns import Columns, integers
 from modern.forward import Forward, run_forward
 from modern.history import StepTimes
+from modern.history_lookup import OldSegments, look_up
+from modern.history_store import HistoryStore, open_store
 from modern.inputs import ModelInputs, history_keys, inputs_from_features, no_times
 from modern.module_places import AGE, OLD, PLACE, WEIGHT, module_places
 from modern.port_stack import ranks
+from modern.precompute import artifact_key, check_precomputable
 from modern.transformer_artifact import TransformerArtifact, load_artifact
 from modern.transformer_checkpoints import logit_name, probability_name, transformer_checkpoints
 from modern.transformer_config import Task
@@ -34,20 +38,29 @@ from replay.threads import recorded_threads
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
 
 
-def open_stack(artifact: Path, *, name: str = "modern", threads: int = 1) -> TransformerStack:
+def open_stack(
+    artifact: Path, *, name: str = "modern", threads: int = 1, store: str | None = None
+) -> TransformerStack:
     """Open the folder that `python -m modern train` wrote.
 
     Args:
         artifact: The folder.
         name: What reports call the stack.
         threads: torch's own threads; last bits may depend on them.
+        store: Folder of old segments that were computed before (`python -m modern precompute`).
 
     Raises:
-        ArtifactError: The folder is damaged, or its files come from different trainings.
+        ArtifactError: The folder is damaged, its files come from different trainings, or the store is
+            damaged or of another artifact.
     """
     torch.set_num_threads(threads)
     path = Path(artifact)
-    return TransformerStack(name=name, path=path, artifact=load_artifact(path))
+    loaded = load_artifact(path)
+    opened = None
+    if store is not None:
+        check_precomputable(loaded)
+        opened = open_store(Path(store), weights=artifact_key(loaded))
+    return TransformerStack(name=name, path=path, artifact=loaded, store=opened)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,12 +72,17 @@ class TransformerStack:
         path: The artifact's folder.
         artifact: What it computes with; a planted fault replaces a part of it.
         plants: The faults put into it, as "kind:checkpoint".
+        store: Old segments that are looked up in place of being computed, in runs that neither
+            record nor are given anything inside of the history.
+        lookups: How many requests used the store, and why others did not.
     """
 
     name: str
     path: Path
     artifact: TransformerArtifact = field(repr=False)
     plants: tuple[str, ...] = ()
+    store: HistoryStore | None = None
+    lookups: Counter[str] = field(default_factory=Counter)
 
     @cached_property
     def checkpoints(self) -> CheckpointGraph:
@@ -76,6 +94,10 @@ class TransformerStack:
         digest = digest_of_path(self.path)
         if self.plants:
             digest = digest_of_json({"artifact": digest, "planted": list(self.plants)})
+        if self.store is not None:
+            digest = digest_of_json(
+                {"artifact": digest, "store": digest_of_path(self.store.folder)}
+            )
         packages = ("torch", "numpy", "pyarrow", "safetensors")
         return StackIdentity(
             name=self.name,
@@ -101,7 +123,14 @@ class TransformerStack:
         """
         wanted = {name: self.checkpoints[name] for name in capture}
         check_given(given, self.checkpoints, batch.keys, stack=self.name)
-        run = _Run(self.artifact, batch, capture=frozenset(wanted), given=given)
+        run = _Run(
+            self.artifact,
+            batch,
+            capture=frozenset(wanted),
+            given=given,
+            look_up=None if self.store is None else partial(look_up, self.store, batch),
+            lookups=self.lookups,
+        )
         return make_trace(
             stack=self.name,
             keys=batch.keys,
@@ -133,6 +162,8 @@ class TransformerStack:
             path=self.path,
             artifact=put_fault(self.artifact, fault),
             plants=(*self.plants, asked),
+            # What was computed without the fault says nothing of it.
+            store=None,
         )
 
     def weights(self) -> Mapping[str, Array]:
@@ -167,11 +198,15 @@ class _Run:
         *,
         capture: frozenset[str],
         given: Mapping[str, Array],
+        look_up: Callable[[ModelInputs, Counter[str]], OldSegments] | None,
+        lookups: Counter[str],
     ) -> None:
         self.artifact = artifact
         self.batch = batch
         self.capture = capture
         self.given = given
+        self.look_up = look_up
+        self.lookups = lookups
         self.feature_set = artifact.feature_set
         self.history = history_keys(artifact.config.history)
         tasks = artifact.config.transformer.tasks
@@ -241,9 +276,14 @@ class _Run:
     @cached_property
     def forward(self) -> Forward:
         """One pass through the modules, over what was given for features and modules."""
+        inputs, old = self._inputs(), None
+        watched = (self.capture | self.given.keys()) & self.modules.keys()
+        if self.look_up is not None and not any(self.modules[n].axis == "step" for n in watched):
+            old = self.look_up(inputs, self.lookups)
         return run_forward(
             self.artifact.model,
-            self._inputs(),
+            inputs,
+            old=old,
             record=[self.modules[name] for name in self.modules if name in self.capture],
             given={
                 self.modules[name]: array
