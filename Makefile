@@ -42,11 +42,15 @@ artifacts/cpp/scorer.bin: artifacts/legacy/manifest.json
 	$(PY) -m legacy export --artifact artifacts/legacy --out $@
 	@touch $@
 
+artifacts/onnx/trees.onnx: artifacts/legacy/manifest.json
+	$(PY) -m legacy export-onnx --artifact artifacts/legacy --out $@
+	@touch $@
+
 artifacts/modern/manifest.json: artifacts/legacy/manifest.json $(wildcard modern/*.py)
 	$(PY) -m modern train --logs logs/ --features artifacts/legacy/features.json --out artifacts/modern
 	@touch $@
 
-demo: artifacts/cpp/scorer.bin artifacts/modern/manifest.json ## the main job, end to end, on real logged data
+demo: artifacts/cpp/scorer.bin artifacts/onnx/trees.onnx artifacts/modern/manifest.json ## the main job, end to end, on real logged data
 	$(PY) examples/demo.py --date $(DAY)
 
 ladder: artifacts/cpp/scorer.bin artifacts/modern/manifest.json ## every rung of the migration that this machine can run, in one table

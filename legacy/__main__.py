@@ -66,6 +66,17 @@ def export_command(artifact: Path, out: Path) -> None:
     click.echo(f"wrote {out}")
 
 
+@main.command("export-onnx")
+@click.option("--artifact", type=click.Path(path_type=Path), required=True, help="Its folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The ONNX file.")
+def export_onnx_command(artifact: Path, out: Path) -> None:
+    """Write the trees and their leaves' weights as an ONNX graph."""
+    from legacy.export_onnx import export_onnx
+
+    export_onnx(artifact, out)
+    click.echo(f"wrote {out}")
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
