@@ -60,6 +60,7 @@ def run_forward(
     record: Sequence[ModulePlace] = (),
     given: Mapping[ModulePlace, NDArray[Any]] | None = None,
     old: OldSegments | None = None,
+    device: str = "cpu",
 ) -> Forward:
     """Run every request; what is not recorded is kept for one chunk only.
 
@@ -71,6 +72,7 @@ def run_forward(
             for each of the place's axis.
         old: Old segments that are not computed but taken from a store; then no module of the
             steps is recorded or given, and the model shares.
+        device: Where the model is; the old segments are on the CPU.
     """
     if old is not None:
         inputs = old.recent_of(inputs)
@@ -80,7 +82,7 @@ def run_forward(
     with torch.inference_mode(), watch.hooked(model):
         for requests in _chunks(inputs, apart=stored):
             steps = step_slots(inputs, requests)
-            of_request = request_tensors(inputs, requests, steps)
+            of_request = [x.to(device) for x in request_tensors(inputs, requests, steps)]
             most = int(np.diff(inputs.candidate_offsets)[requests].max())
             watch.at(requests, steps)
             state = None
@@ -89,13 +91,13 @@ def run_forward(
                 state = model.encode_request(*of_request, old_state=before)
             for first in range(0, most, CHUNK):
                 candidates = candidate_slots(inputs, requests, first, first + CHUNK)
-                scored = candidate_tensors(inputs, candidates)
+                scored = [x.to(device) for x in candidate_tensors(inputs, candidates)]
                 watch.candidates = candidates
                 if state is None:
                     logit_BKH = model(*of_request, *scored)
                 else:
                     logit_BKH = model.score_candidates(state, *scored)
-                logits[candidates.rows] = candidates.jagged(logit_BKH)
+                logits[candidates.rows] = candidates.jagged(_on_host(logit_BKH))
     return Forward(logits=logits, recorded=watch.recorded)
 
 
@@ -148,7 +150,7 @@ class _Watch:
             # [B, ...], or a copy a candidate where nothing is shared: [B * K, ...].
             copies = len(output) // max(len(self.requests), 1)
             if place.path in self.recorded:
-                self._keep(place, output, copies)
+                self._keep(place, _on_host(output), copies)
             return self._given(place, output, copies) if place.path in self.given else output
 
         return passed
@@ -173,6 +175,11 @@ class _Watch:
             # Where a step that is read is given as one that is not, its code reads as missing.
             shared = self.steps.padded(values.clip(0) if place.discrete else values)
         return shared.to(output).repeat_interleave(copies, dim=0)
+
+
+def _on_host(output: Tensor) -> Tensor:
+    """As numpy can take it: bfloat16, which it has not, as the float32 of the same value."""
+    return output.float().cpu() if output.dtype == torch.bfloat16 else output.cpu()
 
 
 def _before(model: RankingTransformer, old: OldSegments | None, requests: Ints) -> OldState:

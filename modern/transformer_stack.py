@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from modern.history import StepTimes
 from modern.history_lookup import OldSegments, look_up
 from modern.history_store import HistoryStore, open_store
 from modern.inputs import ModelInputs, history_keys, inputs_from_features, no_times
-from modern.module_places import AGE, OLD, PLACE, WEIGHT, module_places
+from modern.module_places import AGE, OLD, PLACE, WEIGHT, ModulePlace, module_places
 from modern.port_stack import ranks
 from modern.precompute import artifact_key, check_precomputable
 from modern.transformer_artifact import TransformerArtifact, load_artifact
@@ -36,6 +36,9 @@ from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
+
+# Inputs, modules to record, and modules to values given for them, to what the pass gave.
+RunForward = Callable[[ModelInputs, Sequence[ModulePlace], Mapping[ModulePlace, Array]], Forward]
 
 
 def open_stack(
@@ -75,6 +78,7 @@ class TransformerStack:
         store: Old segments that are looked up in place of being computed, in runs that neither
             record nor are given anything inside of the history.
         lookups: How many requests used the store, and why others did not.
+        forward: What runs the modules; None means the artifact's own model.
     """
 
     name: str
@@ -83,6 +87,7 @@ class TransformerStack:
     plants: tuple[str, ...] = ()
     store: HistoryStore | None = None
     lookups: Counter[str] = field(default_factory=Counter)
+    forward: RunForward | None = None
 
     @cached_property
     def checkpoints(self) -> CheckpointGraph:
@@ -130,6 +135,7 @@ class TransformerStack:
             given=given,
             look_up=None if self.store is None else partial(look_up, self.store, batch),
             lookups=self.lookups,
+            forward=self.forward,
         )
         return make_trace(
             stack=self.name,
@@ -200,6 +206,7 @@ class _Run:
         given: Mapping[str, Array],
         look_up: Callable[[ModelInputs, Counter[str]], OldSegments] | None,
         lookups: Counter[str],
+        forward: RunForward | None,
     ) -> None:
         self.artifact = artifact
         self.batch = batch
@@ -207,6 +214,7 @@ class _Run:
         self.given = given
         self.look_up = look_up
         self.lookups = lookups
+        self.run_forward = forward
         self.feature_set = artifact.feature_set
         self.history = history_keys(artifact.config.history)
         tasks = artifact.config.transformer.tasks
@@ -277,20 +285,16 @@ class _Run:
     def forward(self) -> Forward:
         """One pass through the modules, over what was given for features and modules."""
         inputs, old = self._inputs(), None
+        record = [self.modules[name] for name in self.modules if name in self.capture]
+        given = {
+            self.modules[name]: array for name, array in self.given.items() if name in self.modules
+        }
+        if self.run_forward is not None:
+            return self.run_forward(inputs, record, given)
         watched = (self.capture | self.given.keys()) & self.modules.keys()
         if self.look_up is not None and not any(self.modules[n].axis == "step" for n in watched):
             old = self.look_up(inputs, self.lookups)
-        return run_forward(
-            self.artifact.model,
-            inputs,
-            old=old,
-            record=[self.modules[name] for name in self.modules if name in self.capture],
-            given={
-                self.modules[name]: array
-                for name, array in self.given.items()
-                if name in self.modules
-            },
-        )
+        return run_forward(self.artifact.model, inputs, old=old, record=record, given=given)
 
     def _inputs(self) -> ModelInputs:
         feature_set = self.feature_set

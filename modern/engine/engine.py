@@ -83,9 +83,9 @@ class Engine:
 
     def passes(self, inputs: ModelInputs) -> Iterator[Pass]:
         """How the requests are cut."""
-        recent = inputs if self.cache is None else without_old(inputs)
+        cache = self._cache_for(inputs)
         return plan_passes(
-            steps_read(recent),
+            steps_read(inputs if cache is None else without_old(inputs)),
             np.diff(inputs.candidate_offsets),
             max_requests=self.config.max_requests,
             max_candidates=self.config.max_candidates,
@@ -93,13 +93,14 @@ class Engine:
 
     def staged(self, inputs: ModelInputs, planned: Pass) -> tuple[Program, Pass]:
         """The program of a pass, its inputs written; with a cache, old segments looked up first."""
-        if self.cache is None:
+        cache = self._cache_for(inputs)
+        if cache is None:
             program = self.program(planned.bucket, inputs)
             program.staging.fill(inputs, planned)
             return program, planned
         most = int(old_steps(inputs)[planned.requests].max())
         one = replace(planned, bucket=replace(planned.bucket, old=rounded_up(max(most, 1))))
-        places = self.cache.places_of(inputs, one.requests)
+        places = cache.places_of(inputs, one.requests)
         program = self.program(one.bucket, inputs)
         program.staging.fill(without_old(inputs), one, places)
         return program, one
@@ -111,6 +112,12 @@ class Engine:
             function = self._function if not bucket.old else self._with_old(bucket.old)
             self._programs[bucket] = Program(function, bucket, widths, self.config, self._pool)
         return self._programs[bucket]
+
+    def _cache_for(self, inputs: ModelInputs) -> OldCache | None:
+        """The cache, unless old segments are longer than it was told (by values that were given)."""
+        if self.cache is None or old_steps(inputs).max(initial=0) > self.cache.slots:
+            return None
+        return self.cache
 
     def _with_old(self, slots: int) -> Callable[..., Tensor]:
         assert self.cache is not None, "buckets have slots of old steps only then"

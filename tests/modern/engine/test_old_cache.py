@@ -68,6 +68,17 @@ def test_a_cache_too_small_for_a_pass_is_refused() -> None:
         an_engine(entries=32)
 
 
+def test_longer_old_segments_than_announced_are_encoded_in_the_pass() -> None:
+    inputs = ragged()
+    engine = Engine(MODEL, EngineConfig(cache_bytes=8 << 20), max_old=2)
+
+    found = engine.logits(inputs)
+
+    assert engine.cache is not None
+    assert old_steps(inputs).max() > 2 and engine.cache.counts.misses == 0
+    assert largest(found, exact(inputs)) < CLOSE
+
+
 def test_other_weights_have_other_digests() -> None:
     import copy
 
