@@ -9,7 +9,7 @@ DAY := 2019-11-30
 SCORER_SOURCES := CMakeLists.txt $(wildcard cpp_serving/src/* cpp_serving/include/cpp_serving/* cpp_serving/bindings/*)
 CPP_SOURCES := $(wildcard cpp_serving/src/*.cc cpp_serving/src/*.h cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc tests/cpp/*.cc tests/cpp/*.h)
 
-.PHONY: help build demo ladder test test-cpp lint types format bench bench-scorer clean
+.PHONY: help build demo ladder test test-cpp lint types format bench bench-scorer bench-quality clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -87,6 +87,9 @@ bench: artifacts/cpp/scorer.bin ## a day's replay, timed and profiled; figures g
 
 bench-scorer: .venv/.built ## the scorer against its peers, interleaved; trains two large models once
 	$(PY) benchmarks/scorer/run.py
+
+bench-quality: .venv/.built ## prior, legacy and transformer on held-out days of two logs; about 40 minutes of a processor, once
+	$(PY) benchmarks/quality/run.py all
 
 clean: ## everything that was built, trained or replayed; the environment stays
 	rm -rf build logs artifacts runs .cache .venv/.built

@@ -71,6 +71,21 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _predict(options: argparse.Namespace) -> int:
+    from modern.predictions import write_predictions
+
+    rows = write_predictions(
+        options.artifact,
+        options.logs,
+        options.out,
+        days=options.days,
+        histories=options.histories,
+        seed=options.seed,
+    )
+    print(f"{options.out}: {rows:,} labelled candidates")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m modern", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -114,6 +129,20 @@ def _parser() -> argparse.ArgumentParser:
         "--save-every", type=float, default=30.0, metavar="S", help="of a training killed (30)"
     )
     add_precompute(commands, day=_day)
+    predict = commands.add_parser(
+        "predict", help="write what an artifact predicts for labelled candidates"
+    )
+    predict.set_defaults(run=_predict)
+    predict.add_argument("--artifact", type=Path, required=True, help="the transformer's folder")
+    predict.add_argument("--logs", type=Path, required=True, help="folder with date=YYYY-MM-DD")
+    predict.add_argument("--days", type=_days, required=True, metavar="A:B", help="of the log")
+    predict.add_argument("--out", type=Path, required=True, help="a Parquet file")
+    predict.add_argument(
+        "--histories",
+        default="own",
+        help="own; others: another request's; shuffled: in other order",
+    )
+    predict.add_argument("--seed", type=int, default=0, help="of what is dealt out (0)")
     add_serve(commands)
     add_bench(commands)
     return parser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -148,9 +148,7 @@ def labelled_requests(
     """
     days = tuple(days)
     parts = [
-        requests_from_batch(read_shard(shard).batch, feature_set, config, known_until)
-        for day in days
-        for shard in day.shards
+        part for _, part in labelled_batches(days, feature_set, config, known_until=known_until)
     ]
     if not any(len(part) for part in parts):
         raise LogError(
@@ -166,14 +164,34 @@ def labelled_requests(
     )
 
 
-def requests_from_batch(
-    batch: RequestBatch,
+def labelled_batches(
+    days: Iterable[LoggedDay],
     feature_set: FeatureSet,
     config: ModernConfig,
+    *,
     known_until: date | None = None,
+) -> Iterator[tuple[RequestBatch, LabelledRequests]]:
+    """Shard by shard the labelled candidates alone, as they are logged and as they are learned."""
+    for day in days:
+        for shard in day.shards:
+            batch = only_labelled(read_shard(shard).batch)
+            yield batch, requests_from_labelled(batch, feature_set, config, known_until)
+
+
+def requests_from_batch(
+    batch: RequestBatch, feature_set: FeatureSet, config: ModernConfig
 ) -> LabelledRequests:
     """The labelled candidates of a batch with their features."""
-    labelled = only_labelled(batch)
+    return requests_from_labelled(only_labelled(batch), feature_set, config, None)
+
+
+def requests_from_labelled(
+    labelled: RequestBatch,
+    feature_set: FeatureSet,
+    config: ModernConfig,
+    known_until: date | None,
+) -> LabelledRequests:
+    """The same of a batch whose candidates are all labelled."""
     days_since_1970 = labelled.column("logged_at").cast(pa.int64()).to_numpy() // MICROS_OF_A_DAY
     inputs = inputs_from_batch(
         labelled, features_read(feature_set, config.transformer), config.history
