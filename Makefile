@@ -7,9 +7,9 @@ export TF_ENABLE_ONEDNN_OPTS := 0
 
 DAY := 2019-11-30
 SCORER_SOURCES := CMakeLists.txt $(wildcard cpp_serving/src/* cpp_serving/include/cpp_serving/* cpp_serving/bindings/*)
-CPP_SOURCES := $(wildcard cpp_serving/src/*.cc cpp_serving/src/*.h cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc tests/cpp/*.cc tests/cpp/*.h)
+CPP_SOURCES := $(wildcard cpp_serving/src/*.cc cpp_serving/src/*.h cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc cpp_serving/bindings/*.h tests/cpp/*.cc tests/cpp/*.h tests/cpp/fuzz/*.cc tests/cpp/fuzz/*.h examples/cpp/*.cc)
 
-.PHONY: help build demo ladder test test-cpp lint types format bench bench-scorer bench-quality clean
+.PHONY: help build demo ladder test test-cpp test-threads build-fuzz fuzz long lint types format bench bench-scorer bench-quality clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -59,13 +59,33 @@ ladder: artifacts/cpp/scorer.bin artifacts/modern/manifest.json ## every rung of
 # --- checks -------------------------------------------------------------------------------
 test: .venv/.built ## every test that runs on this machine
 	$(PY) -m pytest $(PYTEST_ARGS)
-	$(MAKE) --no-print-directory test-cpp
+	$(MAKE) --no-print-directory test-cpp test-threads
 
 test-cpp: .venv/.installed ## the scorer's own tests, under sanitizers
 	.venv/bin/cmake --log-level=WARNING -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/.venv/bin/ninja \
 	  -DCMAKE_BUILD_TYPE=Debug -DCPP_SERVING_EXTENSION=OFF -DCPP_SERVING_TESTS=ON -DCPP_SERVING_SANITIZE=ON
 	.venv/bin/cmake --build build/sanitized
 	.venv/bin/ctest --test-dir build/sanitized --output-on-failure
+
+test-threads: .venv/.installed ## the scorer's threaded parts, under the thread sanitizer
+	.venv/bin/cmake --log-level=WARNING -S . -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/.venv/bin/ninja \
+	  -DCMAKE_BUILD_TYPE=Release -DCPP_SERVING_EXTENSION=OFF -DCPP_SERVING_TESTS=ON -DCPP_SERVING_SANITIZE_THREADS=ON
+	.venv/bin/cmake --build build/threads --target forest_test boosted_trees_test
+	TSAN_OPTIONS=die_after_fork=0 .venv/bin/ctest --test-dir build/threads --output-on-failure -R 'forest_test|boosted_trees_test'
+
+# libFuzzer comes with clang: Debian's packages clang, libclang-rt-14-dev, libfuzzer-14-dev.
+FUZZ := $(shell command -v clang++)
+build-fuzz: .venv/.built
+	.venv/bin/cmake --log-level=WARNING -S . -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/.venv/bin/ninja \
+	  -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=clang++ -DCPP_SERVING_EXTENSION=OFF -DCPP_SERVING_FUZZ=ON
+	.venv/bin/cmake --build build/fuzz
+
+fuzz: $(if $(FUZZ),build-fuzz) ## every reader of model files on broken input, 20 s each; needs clang
+	$(if $(FUZZ),$(PY) -m benchmarks.fuzz.run,@echo "fuzz: skipped, there is no clang++ on this machine")
+
+long: $(if $(FUZZ),build-fuzz) .venv/.built ## ten million rows and executions a reader; resumable
+	$(PY) -m benchmarks.exactness.run --rows 10000000
+	$(if $(FUZZ),$(PY) -m benchmarks.fuzz.run --seconds 36000 --until 10000000 --executions 10000000 --record,@echo "fuzz: skipped, there is no clang++ on this machine")
 
 lint: .venv/.built ## style and import arrows
 	.venv/bin/ruff check .

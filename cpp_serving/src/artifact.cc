@@ -175,6 +175,10 @@ void Artifact::ReadSections() {
       Refuse("the section does not lie within the file, after the one before it.", where,
              kExportAgain);
     }
+    if (std::any_of(data_ + end, data_ + entry.offset,
+                    [](std::byte b) { return b != std::byte{}; })) {
+      Refuse("the bytes before the section are not zero.", where, kExportAgain);
+    }
     const Span<std::byte> bytes{data_ + entry.offset, static_cast<std::size_t>(entry.length)};
     if (Crc32(bytes.data, bytes.size) != entry.crc) {
       Refuse("the section's checksum does not fit its bytes.", where, kExportAgain);

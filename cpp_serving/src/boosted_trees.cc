@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <system_error>
 #include <tuple>
@@ -21,18 +20,6 @@ auto Parts(const InputColumn& column) {
   return std::tie(column.feature, column.kind, column.above, column.categories);
 }
 
-auto Parts(const BoostedTrees& trees) {
-  return std::tie(trees.library, trees.version, trees.objective, trees.num_features,
-                  trees.feature_names, trees.num_outputs, trees.base_margins, trees.averaged,
-                  trees.link, trees.steepness, trees.columns, trees.iterations);
-}
-
-// Of weights and thresholds the bits count: -0 is not 0.
-template <typename T>
-bool SameBytes(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
-}
-
 [[noreturn]] void Refuse(std::string what, const std::string& where, std::string fix) {
   throw Error(Error::Kind::kArtifact, std::move(what), where, std::move(fix));
 }
@@ -42,19 +29,6 @@ bool SameBytes(const std::vector<T>& a, const std::vector<T>& b) {
 bool operator<(const InputColumn& a, const InputColumn& b) { return Parts(a) < Parts(b); }
 
 bool operator==(const InputColumn& a, const InputColumn& b) { return Parts(a) == Parts(b); }
-
-bool operator==(const BoostedTrees& a, const BoostedTrees& b) {
-  if (!(Parts(a) == Parts(b)) || a.trees.size() != b.trees.size()) return false;
-  for (std::size_t i = 0; i < a.trees.size(); ++i) {
-    const BoostedTree& one = a.trees[i];
-    const BoostedTree& other = b.trees[i];
-    if (one.output != other.output || one.leaf_ids != other.leaf_ids ||
-        !SameBytes(one.nodes, other.nodes) || !SameBytes(one.leaf_weights, other.leaf_weights)) {
-      return false;
-    }
-  }
-  return true;
-}
 
 BoostedTrees ReadBoostedTrees(std::string_view bytes, const std::string& where) {
   constexpr char kSave[] =

@@ -144,14 +144,16 @@ std::int64_t JsonDocument::Integer() {
 
 void JsonDocument::Floats(std::vector<float>* values) {
   values->clear();
-  Expect('[');
-  for (first_ = true; NextItem(']');) values->push_back(Float());
+  SkipSpace();
+  Open('[');
+  while (NextItem(']')) values->push_back(Float());
 }
 
 void JsonDocument::Integers(std::vector<std::int64_t>* values) {
   values->clear();
-  Expect('[');
-  for (first_ = true; NextItem(']');) values->push_back(Integer());
+  SkipSpace();
+  Open('[');
+  while (NextItem(']')) values->push_back(Integer());
 }
 
 void JsonDocument::SkipWord(std::string_view word) {

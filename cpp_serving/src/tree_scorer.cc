@@ -210,7 +210,9 @@ std::vector<std::vector<float>> TreeScorer::SplitPoints() const {
     for (const Node& node : model().trees[i].nodes) {
       if (node.feature == Node::kLeaf) continue;
       const InputColumn& column = model().columns[node.feature & Node::kFeatureMask];
-      if (column.categories.empty()) points[column.feature].push_back(node.threshold);
+      const bool numeric = column.kind == InputColumn::Kind::kValue ||
+                           column.kind == InputColumn::Kind::kZeroIsMissing;
+      if (numeric) points[column.feature].push_back(node.threshold);
     }
   }
   for (std::vector<float>& own : points) {

@@ -16,7 +16,6 @@ struct Small {
 struct Large {
   using Word = std::uint64_t;
   static constexpr int kPlane = 24;
-  static constexpr int kLeft = 32;
 };
 
 template <typename Node>

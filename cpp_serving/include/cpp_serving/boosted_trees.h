@@ -66,8 +66,6 @@ struct BoostedTrees {
   std::vector<std::uint32_t> iterations;  // [iteration + 1], the first tree of each
 };
 
-bool operator==(const BoostedTrees& a, const BoostedTrees& b);
-
 // Reads a file that XGBoost 1.x to 3.4 saved as JSON or UBJSON, or LightGBM's text; which one is
 // seen from its first bytes. `where` names it in errors. Throws Error(kArtifact) for a file that is
 // damaged and, by name, for what can not be scored here: vector leaves, linear boosters and leaves,
