@@ -15,6 +15,7 @@ from parity.compare.shard_rows import Shown
 from parity.compare.summary import tolerance_text
 from parity.explain.probe import Probe
 from parity.judge.report import Cause, Example, LocalDifference
+from parity.noise import Envelope
 from parity.plan import EXAMPLES
 from parity.shard_result import ShardResult
 from parity.tolerance import Mask
@@ -88,18 +89,27 @@ def amplified(probe: Probe) -> tuple[str, ...]:
     A feature that moved by its allowed ulp may cross a split: the leaf differs end to end, and
     not on the reference's own feature. It is a near tie with its margin, and no cause.
     """
-    found = _without_cause(probe)
-    return tuple(name for name, requests in found.items() if requests.allowed.any())
+    return tuple(
+        name
+        for name, requests in _without_cause(probe).items()
+        if requests.allowed.any() and not isinstance(probe.alignment[name].sampled, Envelope)
+    )
 
 
 def unexplained(probe: Probe, result: ShardResult | None = None) -> tuple[str, ...]:
     """Checkpoints that differ although nothing before them does, and not by their own step.
 
     Such a stack answers otherwise when asked again: it depends on the batch, on the order, or
-    on chance. One that differs in the screen, and not on the sample drawn for it, does too.
+    on chance. One that differs in the screen, and not on the sample drawn for it, does too. An
+    envelope is of what arrives: what exceeds it is more than allowed differences make together.
     """
     alignment = probe.alignment
-    found = {name for name, requests in _without_cause(probe).items() if requests.unmoved.any()}
+    found = {
+        name
+        for name, requests in _without_cause(probe).items()
+        if requests.unmoved.any()
+        or (requests.allowed.any() and isinstance(alignment[name].sampled, Envelope))
+    }
     faulty = {pair.name for fault in find_faults(probe) for pair in fault.pairs}
     for name, counts in ({} if result is None else result.checkpoints).items():
         seen = probe.total[name].differing or probe.local[name].differing

@@ -8,6 +8,7 @@ from parity.compare.alignment import align
 from parity.compare.screen import capture_challenger, capture_reference, screen
 from parity.explain.causes import amplified, find_causes, unexplained
 from parity.explain.probe import probe
+from parity.noise import Envelope
 from parity.plan import Plan
 from parity.tolerance import PlannedTolerance
 from tests.toys import ToyStack, bugs_of, nudged, toy_batch, toys
@@ -121,6 +122,24 @@ def test_an_allowed_ulp_that_crosses_an_edge_is_amplified_and_no_cause() -> None
     assert find_causes(found, result) == ()
     assert {"left", "logit"} <= set(amplified(found))
     assert unexplained(found, result) == ()
+
+
+def test_what_arrives_outside_its_envelope_is_no_near_tie() -> None:
+    """Each step is allowed its own; together they shift every logit the same way."""
+    loose = PlannedTolerance(kind="absolute", value=0.2, why="test")
+    plan = Plan(
+        tolerances={
+            "left": loose,
+            "logit": Envelope(rms=1.0, p99=1.0, most=1.0, shift=1e-3, why="test"),
+        }
+    )
+    reference, challenger = toys({"left": lambda v: v + np.float32(0.1)})
+
+    found, result = judged(reference, challenger, plan)
+
+    assert find_causes(found, result) == ()
+    assert "logit" in unexplained(found, result)
+    assert "logit" not in amplified(found)
 
 
 def test_one_ulp_amplifies_nothing_here() -> None:
