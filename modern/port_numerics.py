@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from modern.artifact import LegacyArtifact
+from replay.checkpoint import Checkpoint
 from replay.errors import StackError
 from replay.trace import Array
 
@@ -36,6 +37,23 @@ def on_threads(variation: str, *, stack: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def refuse_discrete(
+    checkpoints: Mapping[str, Checkpoint], capture: Collection[str], *, stack: str
+) -> None:
+    """Float64 is asked of real values only.
+
+    Raises:
+        StackError: Naming the first that is discrete.
+    """
+    for name in capture:
+        if np.dtype(checkpoints[name].dtype).kind != "f":
+            raise StackError(
+                f"{name!r} is discrete: float64 has nothing to add.",
+                where=f"stack {stack!r}, recompute",
+                fix="ask for real checkpoints",
+            )
 
 
 def in_float64(

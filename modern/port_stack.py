@@ -19,7 +19,13 @@ from modern.features_columns import Columns, integers
 from modern.port import LegacyPort
 from modern.port_checkpoints import port_checkpoints
 from modern.port_faults import port_faults, put_fault
-from modern.port_numerics import TWO_THREADS, gradients_of, in_float64, on_threads
+from modern.port_numerics import (
+    TWO_THREADS,
+    gradients_of,
+    in_float64,
+    on_threads,
+    refuse_discrete,
+)
 from modern.port_parts import Parts, ranks
 from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
@@ -134,18 +140,12 @@ class PortStack:
         Raises:
             StackError: A checkpoint without real values.
         """
+        refuse_discrete(self.checkpoints, capture, stack=self.name)
         run = _Run(self.parts, batch, given, stack=self.name)
         with torch.inference_mode():
             values = {"gbdt.leaves": run.used("gbdt.leaves"), "columns": run.category_columns()}
             wide = in_float64(self.parts.artifact, values, given, trees=self.parts.model.num_trees)
             found = {name: wide[name] if name in wide else run.produced(name) for name in capture}
-        for name, array in found.items():
-            if array.dtype.kind != "f":
-                raise StackError(
-                    f"{name!r} is discrete: float64 has nothing to add.",
-                    where=f"stack {self.name!r}, recompute",
-                    fix="ask for real checkpoints",
-                )
         return {name: np.asarray(array, np.float64) for name, array in found.items()}
 
     def gradients(

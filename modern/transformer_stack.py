@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import modern
 from modern.calibration import pctr_from_logits
@@ -22,6 +24,7 @@ from modern.history_lookup import OldSegments, look_up
 from modern.history_store import HistoryStore, open_store
 from modern.inputs import ModelInputs, history_keys, inputs_from_features, no_times
 from modern.module_places import AGE, OLD, PLACE, WEIGHT, ModulePlace, module_places
+from modern.port_numerics import TWO_THREADS, on_threads, refuse_discrete
 from modern.port_stack import ranks
 from modern.precompute import artifact_key, check_precomputable
 from modern.transformer_artifact import TransformerArtifact, load_artifact
@@ -144,6 +147,43 @@ class TransformerStack:
             checkpoints=self.checkpoints,
             capture=capture,
         )
+
+    def variations(self) -> tuple[str, ...]:
+        """As `replay.capabilities.Varies`."""
+        return (TWO_THREADS,)
+
+    def vary(
+        self,
+        variation: str,
+        batch: RequestBatch,
+        capture: Collection[str],
+        given: Mapping[str, Array] = EMPTY,
+    ) -> Trace:
+        """Score with that one thing changed."""
+        with on_threads(variation, stack=self.name):
+            return self.score(batch, capture=capture, given=given)
+
+    def recompute(
+        self, batch: RequestBatch, capture: Collection[str], given: Mapping[str, Array]
+    ) -> dict[str, NDArray[np.float64]]:
+        """As `replay.capabilities.Recomputes`: every module of the artifact's own model in float64.
+
+        Logits and probabilities are rounded to float32 at their end.
+
+        Raises:
+            StackError: A checkpoint without real values.
+        """
+        refuse_discrete(self.checkpoints, capture, stack=self.name)
+        run = _Run(
+            replace(self.artifact, model=deepcopy(self.artifact.model).double()),
+            batch,
+            capture=frozenset(capture),
+            given=given,
+            look_up=None,
+            lookups=Counter(),
+            forward=None,
+        )
+        return {name: np.asarray(run.produced(name), np.float64) for name in capture}
 
     def faults(self) -> tuple[Fault, ...]:
         """Every fault it can really be given."""
