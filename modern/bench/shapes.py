@@ -92,7 +92,7 @@ def random_inputs(shape: Shape, *, requests: int, seed: int, ragged: bool = Fals
         values[rng.random(values.shape) < 0.05] = np.nan
         columns[f"{axis}_real"] = values
         columns[f"{axis}_codes"] = rng.integers(0, _CARDINALITY, (rows[axis], discrete))
-    age_hours = rng.exponential(500.0, rows["step"]).astype(np.float32)
+    age_hours = _ages(rng, steps)
     return ModelInputs(
         **columns,
         step_age_hours=age_hours,
@@ -102,6 +102,14 @@ def random_inputs(shape: Shape, *, requests: int, seed: int, ragged: bool = Fals
         candidate_offsets=_offsets(candidates),
         step_offsets=_offsets(steps),
     )
+
+
+def _ages(rng: np.random.Generator, steps: NDArray[np.int64]) -> NDArray[np.float32]:
+    """[step] hours, the oldest first; a quarter of each request's steps are of the old segment."""
+    share = _within(steps) / np.repeat(np.maximum(steps, 1), steps)
+    recent = HistoryConfig().recent_hours
+    drawn = rng.uniform(0.1, 0.9, len(share)) * recent
+    return np.where(share < 0.25, drawn + recent, drawn).astype(np.float32)
 
 
 def _layout() -> TokenLayout:

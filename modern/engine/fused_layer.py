@@ -11,7 +11,6 @@ float32. In steps of their own the same layer writes and reads its tokens fiftee
 from __future__ import annotations
 
 import torch
-import triton
 from torch import Tensor, nn
 
 from modern.attention import KeysValues
@@ -34,39 +33,75 @@ class FusedLayer(nn.Module):
 
     def __init__(self, layer: InteractionLayer) -> None:
         super().__init__()
-        self.attention = layer.attention  # its `remember` is asked for the request's part
+        self.attention = layer.attention
         self.attention_norm = layer.attention_norm
         self.feed_forward_norm = layer.feed_forward_norm
         self.feed_forward = layer.feed_forward
-        self.in_bfloat16 = layer.attention.project.weight.dtype == torch.bfloat16
+
+    def remember(self, request_BRD: Tensor) -> KeysValues:
+        """What the request's tokens show in this layer."""
+        return self.attention.remember(request_BRD)
 
     def forward(self, x_BKND: Tensor, request: KeysValues) -> Tensor:
         """The same shape."""
-        batch, candidates, tokens, width = x_BKND.shape
-        narrow = width // self.attention.num_heads
-        shown_rows = request.key_BMLE.shape[2]
-        x_BKND = x_BKND.contiguous()
-        out_BKND = torch.empty_like(x_BKND)
-        padded = max(16, triton.next_power_of_2(tokens))
-        group = _ROWS // padded
-        block = min(_FEED_FORWARD_BLOCK, self.feed_forward.up.out_features)
-        interaction_layer[(batch, triton.cdiv(candidates, group))](
-            x_BKND, out_BKND,
-            request.key_BMLE.contiguous(), request.value_BMLE.contiguous(),
-            self.attention_norm.weight, self.attention_norm.bias,
-            self.attention.project.weight, self.attention.project.bias,
-            self.attention.out.weight, self.attention.out.bias,
-            self.feed_forward_norm.weight, self.feed_forward_norm.bias,
-            self.feed_forward.up.weight, self.feed_forward.up.bias,
-            self.feed_forward.down.weight, self.feed_forward.down.bias,
-            candidates, narrow**-0.5, self.attention_norm.eps, self.feed_forward_norm.eps,
-            N=tokens, NP=padded, G=group, R=shown_rows,
-            RP=max(16, triton.next_power_of_2(shown_rows)),
-            D=width, M=self.attention.num_heads, E=narrow,
-            F=self.feed_forward.up.out_features, FB=block,
-            BF16=self.in_bfloat16, num_warps=4,
-        )  # fmt: skip
+        feed_forward = self.feed_forward
+        layers = (
+            *(self.attention_norm, self.attention.project, self.attention.out),
+            *(self.feed_forward_norm, feed_forward.up, feed_forward.down),
+        )
+        weights = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+        out_BKND: Tensor = torch.ops.modern.interaction_layer(
+            x_BKND,
+            request.key_BMLE,
+            request.value_BMLE,
+            weights,
+            self.attention_norm.eps,
+            self.feed_forward_norm.eps,
+        )
         return out_BKND
+
+
+# An operator of its own: torch.compile takes it as it is and looks no further.
+_NAME = "modern::interaction_layer"
+torch.library.define(
+    _NAME,
+    "(Tensor x, Tensor key, Tensor value, Tensor[] weights, float eps1, float eps2) -> Tensor",
+)
+
+
+@torch.library.impl(_NAME, ("cuda", "cpu"))  # on a CPU only Triton's interpreter runs it
+def _run(
+    x_BKND: Tensor, key_BMRE: Tensor, value_BMRE: Tensor, weights: list[Tensor], *eps: float
+) -> Tensor:
+    batch, candidates, tokens, width = x_BKND.shape
+    heads, shown, narrow = key_BMRE.shape[1:]
+    out_BKND = torch.empty(x_BKND.shape, dtype=x_BKND.dtype, device=x_BKND.device)
+    padded = _power_of_two(tokens)
+    group = _ROWS // padded
+    inner = weights[8].shape[0]
+    grid = (batch, -(-candidates // group))
+    interaction_layer[grid](
+        *(x_BKND.contiguous(), out_BKND, key_BMRE.contiguous(), value_BMRE.contiguous()),
+        *weights,
+        *(candidates, narrow**-0.5, *eps),
+        N=tokens, NP=padded, G=group, R=shown, RP=_power_of_two(shown),
+        D=width, M=heads, E=narrow, F=inner, FB=min(_FEED_FORWARD_BLOCK, inner),
+        BF16=weights[2].dtype == torch.bfloat16,
+    )  # fmt: skip
+    return out_BKND
+
+
+@torch.library.register_fake(_NAME)  # type: ignore[untyped-decorator]
+def _shape(
+    x_BKND: Tensor, key_BMRE: Tensor, value_BMRE: Tensor, weights: list[Tensor], *eps: float
+) -> Tensor:
+    del key_BMRE, value_BMRE, weights, eps
+    return torch.empty(x_BKND.shape, dtype=x_BKND.dtype, device=x_BKND.device)
+
+
+def _power_of_two(size: int) -> int:
+    """The next one, of the 16 rows at least that a tensor core takes."""
+    return max(16, 1 << (size - 1).bit_length())
 
 
 def fuse_layers(model: RankingTransformer) -> None:

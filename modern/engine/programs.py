@@ -15,6 +15,8 @@ from modern.engine.staging import Staging, Widths
 
 # Libraries choose kernels and take workspace on first use; a recording must not contain that.
 _WARM_UPS = 3
+# Far above what an engine meets: sizes are rounded to two a power of two (modern.engine.buckets).
+_MOST_PROGRAMS = 512
 
 
 class Program:
@@ -85,5 +87,9 @@ class Program:
 
 def compiled(model: nn.Module) -> Callable[..., Tensor]:
     """torch.compile of the model for exactly the shapes it meets: buckets are few."""
+    # All buckets of all engines of a process count together, and a bucket more is no mistake.
+    dynamo = torch._dynamo.config  # noqa: SLF001 - documented by torch under this name
+    dynamo.recompile_limit = max(dynamo.recompile_limit, _MOST_PROGRAMS)
+    dynamo.accumulated_recompile_limit = max(dynamo.accumulated_recompile_limit, 4 * _MOST_PROGRAMS)
     function: Callable[..., Tensor] = torch.compile(model, dynamic=False, fullgraph=True)
     return function

