@@ -26,7 +26,7 @@ CORE = [
 ]
 LEGACY = ["xgboost>=2.1", "tensorflow>=2.16"]
 MODERN = ["torch>=2.9", "safetensors>=0.4"]
-ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
+ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.5"]
 RAY = ["ray>=2.40"]
 SERVE = [
     "httptools>=0.6",

@@ -1,4 +1,4 @@
-"""`python -m modern train`, `precompute`, `serve`, `bench`: the transformer outside of a replay."""
+"""`python -m modern train`, `train-bridge`, `export`, `serve` and more: outside of a replay."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from datetime import date
 from pathlib import Path
 
 from modern.bench.command import add_bench
+from modern.bridge_command import add_train_bridge
+from modern.export_command import add_export
 from modern.precompute_command import add_precompute
 from modern.serve.command import add_serve
 from replay.errors import ToolkitError
@@ -143,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         help="own; others: another request's; shuffled: in other order",
     )
     predict.add_argument("--seed", type=int, default=0, help="of what is dealt out (0)")
+    add_train_bridge(commands)
+    add_export(commands)
     add_serve(commands)
     add_bench(commands)
     return parser

@@ -102,7 +102,7 @@ def fit_transformer(
     """
     training = config.training
     rates = training.rates_of(config.transformer.tasks)
-    with _repeatable(training):
+    with repeatable(training):
         model = RankingTransformer(
             layout,
             config.transformer,
@@ -228,7 +228,7 @@ def _mean_losses(
 
 
 @contextmanager
-def _repeatable(config: TrainingConfig) -> Iterator[None]:
+def repeatable(config: TrainingConfig) -> Iterator[None]:
     """Seed the generator and fix the threads, and leave both as they were."""
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)

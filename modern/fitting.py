@@ -36,6 +36,7 @@ class Fitting:
         rows: What is learned from.
         config: Of the training.
         log_rates: Log of the share of each task's negatives that is among the rows.
+        base: [candidate, task] log-odds of another model, which this one's are added to.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Fitting:
         config: TrainingConfig,
         *,
         log_rates: Floats,
+        base: NDArray[np.float32] | None = None,
     ) -> None:
         self.model = model.train()
         self.averaged = copy.deepcopy(model).eval()
@@ -53,6 +55,7 @@ class Fitting:
         self.device = model.prior_logit_H.device
         self.label_CH = torch.from_numpy(rows.labels)
         self.log_rate_H = torch.from_numpy(log_rates.astype(np.float32)).to(self.device)
+        self.base_CH = None if base is None else torch.from_numpy(base)
         self.steps_per_epoch = math.ceil(len(rows) / config.batch_size)
         self.epoch, self.place, self.steps = 1, 0, 0
         self.losses = np.zeros((2, rows.labels.shape[1]))  # sums and counts of this epoch
@@ -116,6 +119,8 @@ class Fitting:
         )
         logit_BKH = self.model(*(tensor.to(self.device) for tensor in tensors))
         logit_CH = logit_BKH[candidates.request, candidates.slot]
+        if self.base_CH is not None:
+            logit_CH = logit_CH + self.base_CH[candidates.rows].to(self.device)
         label_CH = self.label_CH[candidates.rows].to(self.device)
         loss_CH = known_losses(logit_CH - self.log_rate_H, label_CH)
         known_H = (~label_CH.isnan()).sum(dim=0)

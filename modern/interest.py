@@ -43,7 +43,7 @@ class InterestAttention(nn.Module):
         self, encoded_BTD: Tensor, weight_BT: Tensor, before: OldState | None = None
     ) -> Memory:
         """Keys and values of the encoded steps, those of the old segment first."""
-        rows = [self.nothing_D.expand(len(encoded_BTD), 1, -1), encoded_BTD]
+        rows = [self.nothing_D.expand(encoded_BTD.shape[0], 1, -1), encoded_BTD]
         weights = [torch.ones_like(weight_BT[:, :1]), weight_BT]
         if before is not None:
             rows.insert(1, before.encoded_BOD)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from modern.layout import TokenLayout, layout_of
 from modern.module_places import module_places
 from modern.tokens import plain_statistics
 from modern.transformer import RankingTransformer
-from modern.transformer_config import Task
+from modern.transformer_config import Form, Task
 from replay.digests import digest_of_file
 from replay.errors import ArtifactError, ConfigError
 
@@ -175,6 +176,26 @@ def load_artifact(folder: Path) -> TransformerArtifact:
         rounding=_read_rounding(folder / "rounding.json", layout, config, training_id),
         metrics=_read_json(folder / "metrics.json", training_id),
     )
+
+
+def in_form(artifact: TransformerArtifact, form: Form) -> TransformerArtifact:
+    """The same weights computing the same function, shared or candidate by candidate.
+
+    Raises:
+        ConfigError: Either form is another function than the other.
+    """
+    same: tuple[Form, ...] = ("shared", "plain")
+    own = artifact.config.transformer.form
+    if own not in same or form not in same:
+        raise ConfigError(
+            f"a model trained as {own!r} is another function than {form!r}.",
+            where="the stack's option form",
+            fix=f"open a model of the form {' or '.join(same)}, as one of these",
+        )
+    config = replace(artifact.config, transformer=replace(artifact.config.transformer, form=form))
+    model = copy.deepcopy(artifact.model)
+    model.config = config.transformer
+    return replace(artifact, config=config, model=model)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

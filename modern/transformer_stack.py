@@ -27,9 +27,9 @@ from modern.module_places import AGE, OLD, PLACE, WEIGHT, ModulePlace, module_pl
 from modern.port_numerics import TWO_THREADS, on_threads, refuse_discrete
 from modern.port_stack import ranks
 from modern.precompute import artifact_key, check_precomputable
-from modern.transformer_artifact import TransformerArtifact, load_artifact
+from modern.transformer_artifact import TransformerArtifact, in_form, load_artifact
 from modern.transformer_checkpoints import logit_name, probability_name, transformer_checkpoints
-from modern.transformer_config import Task
+from modern.transformer_config import Form, Task
 from modern.transformer_faults import put_fault, transformer_faults
 from replay.capabilities import Fault
 from replay.checkpoint import CheckpointGraph
@@ -45,7 +45,12 @@ RunForward = Callable[[ModelInputs, Sequence[ModulePlace], Mapping[ModulePlace, 
 
 
 def open_stack(
-    artifact: Path, *, name: str = "modern", threads: int = 1, store: str | None = None
+    artifact: Path,
+    *,
+    name: str = "modern",
+    threads: int = 1,
+    store: str | None = None,
+    form: Form | None = None,
 ) -> TransformerStack:
     """Open the folder that `python -m modern train` wrote.
 
@@ -54,14 +59,19 @@ def open_stack(
         name: What reports call the stack.
         threads: torch's own threads; last bits may depend on them.
         store: Folder of old segments that were computed before (`python -m modern precompute`).
+        form: "plain" or "shared": the same weights and function, computed in that form whatever
+            the artifact says.
 
     Raises:
         ArtifactError: The folder is damaged, its files come from different trainings, or the store is
             damaged or of another artifact.
+        ConfigError: The artifact's form is another function.
     """
     torch.set_num_threads(threads)
     path = Path(artifact)
     loaded = load_artifact(path)
+    if form is not None:
+        loaded = in_form(loaded, form)
     opened = None
     if store is not None:
         check_precomputable(loaded)
@@ -100,6 +110,9 @@ class TransformerStack:
     def identity(self) -> StackIdentity:
         """What would be needed to run it again; a planted stack is another one."""
         digest = digest_of_path(self.path)
+        form = self.artifact.config.transformer.form
+        if form != self.artifact.manifest["config"]["transformer"]["form"]:
+            digest = digest_of_json({"artifact": digest, "form": form})
         if self.plants:
             digest = digest_of_json({"artifact": digest, "planted": list(self.plants)})
         if self.store is not None:

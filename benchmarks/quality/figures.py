@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from runs import LOGS, RATES, Work
 
 from parity.judge.metrics.entropy import entropy, losses
 from parity.judge.metrics.intervals import draws, interval
 from parity.judge.metrics.ranking import auc, ranked_rows
-from runs import LOGS, RATES, Work
 
 RESAMPLES = 400
 KEYS = ["request_id", "ad_id"]
