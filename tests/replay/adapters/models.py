@@ -112,9 +112,14 @@ def mlp(artifact: Path | None = None) -> Mlp:
 def _loaded(module: nn.Module, artifact: Path | None) -> Any:
     if artifact is not None:
         module.load_state_dict(torch.load(artifact, weights_only=True))
-    # A trained norm is no identity: else its weights could be anything.
+        return module.eval()
+    return as_trained(module)
+
+
+def as_trained(module: nn.Module) -> Any:
+    """A trained norm is no identity: else its weights could be anything."""
     for one in module.modules():
-        if isinstance(one, nn.LayerNorm) and artifact is None:
+        if isinstance(one, nn.LayerNorm):
             nn.init.normal_(one.weight, 1.0, 0.2)
             nn.init.normal_(one.bias, 0.0, 0.2)
     return module.eval()
