@@ -33,6 +33,9 @@ MARGIN = 4.0
 # With one it shows how well this sum is added up; another side may add from left to right, which
 # makes sqrt(n) / 2 of the response, and half as much again is allowed.
 LAW, LAW_WITH_SHADOW = 1.25, 0.75
+# A floor beyond this is no other order of a sum: dropout that was left on, or a race. It would hide
+# itself and more if it were allowed.
+CHANCE = 16.0
 # Of an envelope against what simulated rounding made. The simulation puts a full rounding into every
 # step, container modules too: a real bf16 copy of that transformer came to 0.36 of its root mean
 # square. The largest of millions of candidates lies further out than that of thousands.
@@ -106,8 +109,7 @@ def calibrate(
         for name, pair in own.items()
     }
     worst = {change: _worst(found, noise) for change, found in moved.items()}
-    for found in moved.values():
-        noise = {name: np.maximum(own, by_channel(found[name])) for name, own in noise.items()}
+    noise, chance = _widened(noise, moved)
     arrived: Mapping[str, Array] = {}
     if precision.is_narrow or not all(_declares(pair) for pair in pairs):
         steps = {name: np.maximum(found, errors.get(name, 0.0)) for name, found in response.items()}
@@ -115,7 +117,7 @@ def calibrate(
             reference, batch, recorded, steps, strength=precision.strength, seed=seed + 1
         )
     why = _why(precision, bool(errors), batch)
-    notes = [] if note is None else [note]
+    notes = [*chance] if note is None else [note, *chance]
     tolerances: dict[str, Sampled] = {}
     for name, pair in own.items():
         if precision.is_narrow and name in {"logit", "pctr"}:
@@ -227,6 +229,28 @@ def _challenger_floors(
         change: {capture[name]: array for name, array in found.items()}
         for change, found in floors(challenger, batch, recorded, capture=list(capture)).items()
     }
+
+
+def _widened(
+    noise: dict[str, Array], moved: Mapping[str, Mapping[str, Array]]
+) -> tuple[dict[str, Array], list[str]]:
+    """The noise with its floors; sums in another order make some, and chance makes too much.
+
+    Returns:
+        [channel] by name, and a note of each change under which a side does not repeat itself.
+    """
+    notes = []
+    widened = dict(noise)
+    for change, found in moved.items():
+        for name, own in noise.items():
+            floor = by_channel(found[name])
+            if np.all(floor <= CHANCE * own):
+                widened[name] = np.maximum(widened[name], floor)
+            else:
+                notes.append(
+                    f"{name} does not repeat itself ({change}): more than rounding, not allowed for"
+                )
+    return widened, notes
 
 
 def _worst(found: Mapping[str, Array], noise: Mapping[str, Array]) -> tuple[str, float]:
