@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from modern.history_lookup import user_ids
 from modern.history_store import Entry, history_digests, old_rows, values_of_state, write_store
 from modern.inputs import ModelInputs, inputs_from_batch
 from modern.transformer import RankingTransformer
-from modern.transformer_artifact import TransformerArtifact, load_artifact
+from modern.transformer_artifact import TransformerArtifact
 from replay.digests import digest_of_json
 from replay.errors import ConfigError
 from replay.logs.parquet import list_days, open_day, read_shard
@@ -39,25 +39,36 @@ class Precomputed:
 
 
 def precompute(
-    artifact_folder: Path,
+    artifact: TransformerArtifact,
     logs: Path,
     day: date,
     out: Path,
     *,
     user_path: str = "user.user_id",
-    say: Callable[[str], None] = lambda _: None,
 ) -> Precomputed:
     """Write the store of a day from what was logged before it.
 
-    Of each user the latest request before the day tells the history. What has become old since
-    that is not in it makes the entry stale, which is noticed when it is looked up.
-
     Raises:
-        ArtifactError: The artifact can not be read.
         ConfigError: The model has no old segment that could be kept, or nothing is logged before.
     """
-    artifact = load_artifact(artifact_folder)
     check_precomputable(artifact)
+    latest = latest_requests(logs, day, user_path=user_path)
+    entries = encode_users(artifact, latest, day)
+    write_store(out, entries, day=day, user_path=user_path, weights=artifact_key(artifact))
+    return Precomputed(
+        users=len(latest), entries=len(entries), steps=sum(len(e.values) for e in entries)
+    )
+
+
+def latest_requests(logs: Path, day: date, *, user_path: str) -> dict[str, RequestBatch]:
+    """Of each user the latest request before a day, which tells the history.
+
+    What was logged since, and has become old, is not in it; that makes an entry stale, which is
+    noticed when it is looked up.
+
+    Raises:
+        ConfigError: Nothing is logged before.
+    """
     before = [logged for logged in list_days(logs) if logged < day]
     if not before:
         raise ConfigError(
@@ -67,15 +78,13 @@ def precompute(
     for logged in before:
         for shard in open_day(logs, logged).shards:
             batch = read_shard(shard).batch
-            for place, user in enumerate(user_ids(batch, user_path)):
-                if user is not None:
-                    latest[user] = batch.slice(place, place + 1)
-    say(f"{len(latest):,} users are known from {len(before)} days before {day}")
-    entries = list(_entries(artifact, latest, day))
-    write_store(out, entries, day=day, user_path=user_path, weights=artifact_key(artifact))
-    return Precomputed(
-        users=len(latest), entries=len(entries), steps=sum(len(e.values) for e in entries)
-    )
+            places = {user: place for place, user in enumerate(user_ids(batch, user_path))}
+            latest |= {
+                user: batch.slice(place, place + 1)
+                for user, place in places.items()
+                if user is not None
+            }
+    return latest
 
 
 def check_precomputable(artifact: TransformerArtifact) -> None:
@@ -112,8 +121,15 @@ def artifact_key(artifact: TransformerArtifact) -> str:
     )
 
 
+def encode_users(
+    artifact: TransformerArtifact, latest: Mapping[str, RequestBatch], day: date
+) -> list[Entry]:
+    """The entries of the users that have old steps at a day's midnight."""
+    return list(_entries(artifact, latest, day))
+
+
 def _entries(
-    artifact: TransformerArtifact, latest: dict[str, RequestBatch], day: date
+    artifact: TransformerArtifact, latest: Mapping[str, RequestBatch], day: date
 ) -> Iterator[Entry]:
     users = sorted(latest)
     for first in range(0, len(users), 256):  # users at a time: bounds memory

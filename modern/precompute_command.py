@@ -24,17 +24,13 @@ def add_precompute(
 
 
 def _precompute(options: argparse.Namespace) -> int:
-    from modern.precompute import precompute  # numpy and torch come with it
+    from modern.precompute import precompute  # numpy and torch come with these
+    from modern.transformer_artifact import load_artifact
 
-    done = precompute(
-        options.artifact,
-        options.logs,
-        options.date,
-        options.out,
-        user_path=options.user,
-        say=lambda line: print(line, flush=True),  # noqa: T201  # the command's own output
-    )
-    print(  # noqa: T201
+    artifact = load_artifact(options.artifact)
+    done = precompute(artifact, options.logs, options.date, options.out, user_path=options.user)
+    print(f"{done.users:,} users are known from before {options.date}")  # noqa: T201
+    print(  # noqa: T201  # the command's own output
         f"{options.out} holds {done.steps:,} old steps of {done.entries:,} users for requests of "
         f"{options.date}"
     )

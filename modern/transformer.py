@@ -177,7 +177,7 @@ class RankingTransformer(nn.Module):
         shown = self.interaction.remember(encoded_BND)
         if not self.reads_history:
             return RequestState(shown, None, None)
-        steps_BTD = self._steps(step_real_BTR, step_code_BTN, step_age_BT)
+        steps_BTD = self.step_embeddings(step_real_BTR, step_code_BTN, step_age_BT)
         if self.config.form == "early_fusion":
             return RequestState(shown, None, (steps_BTD, step_old_BT, step_weight_BT))
         encoded_BTD = self.history(steps_BTD, step_old_BT, step_weight_BT, old_state)
@@ -189,7 +189,7 @@ class RankingTransformer(nn.Module):
     ) -> OldState:
         """The old segment alone: depends on nothing else of the request, and can be kept."""
         return self.history.old_state(
-            self._steps(step_real_BOR, step_code_BON, step_age_BO), weight_BO
+            self.step_embeddings(step_real_BOR, step_code_BON, step_age_BO), weight_BO
         )
 
     def score_candidates(
@@ -208,7 +208,8 @@ class RankingTransformer(nn.Module):
         head_BKH: Tensor = self.heads(task_BKHD)
         return self.prior_logit_H + head_BKH
 
-    def _steps(self, real_BTR: Tensor, code_BTN: Tensor, age_BT: Tensor) -> Tensor:
+    def step_embeddings(self, real_BTR: Tensor, code_BTN: Tensor, age_BT: Tensor) -> Tensor:
+        """The tokens of the steps, before they are encoded."""
         steps_BTD: Tensor = self.step_tokens(real_BTR, self.codes(code_BTN, "step"), age_BT)
         return steps_BTD
 

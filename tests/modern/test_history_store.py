@@ -71,7 +71,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, logs: Path, artifact: Path) -> Path:
     out = tmp_path_factory.mktemp("store") / "store"
-    precompute(artifact, logs, DAY, out, user_path=USER_PATH)
+    precompute(load_artifact(artifact), logs, DAY, out, user_path=USER_PATH)
     return out
 
 
@@ -215,7 +215,7 @@ def test_a_model_without_a_shared_old_segment_has_no_store(
     folder = write_artifact(tmp_path / "artifact", of=config(form=form))
 
     with pytest.raises(ConfigError, match="has no old segment that requests share"):
-        precompute(folder, logs, DAY, tmp_path / "store", user_path=USER_PATH)
+        precompute(load_artifact(folder), logs, DAY, tmp_path / "store", user_path=USER_PATH)
 
 
 def test_one_command_computes_a_day(
