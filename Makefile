@@ -53,7 +53,23 @@ artifacts/modern/manifest.json: artifacts/legacy/manifest.json $(wildcard modern
 demo: artifacts/cpp/scorer.bin artifacts/onnx/trees.onnx artifacts/modern/manifest.json ## the main job, end to end, on real logged data
 	$(PY) examples/demo.py --date $(DAY)
 
-ladder: artifacts/cpp/scorer.bin artifacts/modern/manifest.json ## every rung of the migration that this machine can run, in one table
+# --- the ladder: one change a rung -----------------------------------------------------------
+artifacts/bridge_untrained/bridge.json: artifacts/legacy/manifest.json $(wildcard modern/bridge*.py)
+	$(PY) -m modern train-bridge --untrained --logs logs/ --out $(@D)
+	@touch $@
+
+artifacts/bridge/bridge.json: artifacts/legacy/manifest.json $(wildcard modern/bridge*.py)
+	$(PY) -m modern train-bridge --logs logs/ --out $(@D)
+	@touch $@
+
+artifacts/modern_%/manifest.json: artifacts/modern/manifest.json $(wildcard modern/export*.py)
+	$(PY) -m modern export --format $* --out $(@D)
+	@touch $@
+
+RUNGS := artifacts/cpp/scorer.bin $(foreach name,bridge_untrained bridge,artifacts/$(name)/bridge.json) \
+  $(foreach format,torch onnx aoti,artifacts/modern_$(format)/manifest.json)
+
+ladder: $(RUNGS) ## every rung of the migration that this machine can run, in one table
 	.venv/bin/parity ladder --date $(DAY); code=$$?; test $$code -eq 0 -o $$code -eq 3
 
 # --- checks -------------------------------------------------------------------------------
