@@ -80,8 +80,9 @@ def ladder(
     if format_ == "json":
         click.echo(json_text(ladder_json(climbed, date=day.isoformat())), nl=False)
     else:
-        console = Console()
         # Where nobody's window limits it, a line holds a rung.
-        width = console.width if console.is_terminal else WIDTH
-        console.print(ladder_table(climbed), width=width)
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=WIDTH)
+        console.print(ladder_table(climbed))
     return exit_code(climbed)
