@@ -15,6 +15,8 @@ namespace cpp_serving {
 void AddScorer(pybind11::module_& m);
 // TreeScorer: a bare model file.
 void AddTreeScorer(pybind11::module_& m);
+// RequestScorer: a bare model file, request by request.
+void AddRequestScorer(pybind11::module_& m);
 
 inline ForestOptions OptionsFrom(const std::string& kernel, std::uint32_t threads) {
   ForestOptions options;

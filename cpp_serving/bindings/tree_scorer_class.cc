@@ -23,7 +23,7 @@ namespace {
 
 using Iterations = std::optional<std::pair<std::uint32_t, std::uint32_t>>;
 
-std::unique_ptr<TreeScorer> Opened(BoostedTrees model, const Iterations& iterations, float missing,
+std::shared_ptr<TreeScorer> Opened(BoostedTrees model, const Iterations& iterations, float missing,
                                    const std::string& kernel, std::uint32_t threads) {
   TreeScorerOptions options;
   if (iterations) {
@@ -32,7 +32,7 @@ std::unique_ptr<TreeScorer> Opened(BoostedTrees model, const Iterations& iterati
   }
   options.missing = missing;
   options.forest = OptionsFrom(kernel, threads);
-  return std::make_unique<TreeScorer>(std::move(model), options);
+  return std::make_shared<TreeScorer>(std::move(model), options);
 }
 
 // Which of the scorer's answers a method gives.
@@ -86,7 +86,7 @@ py::array Leaves(const TreeScorer& scorer, const py::handle& features) {
 
 void AddTreeScorer(py::module_& m) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  py::class_<TreeScorer> scorer(m, "TreeScorer");
+  py::class_<TreeScorer, std::shared_ptr<TreeScorer>> scorer(m, "TreeScorer");
   scorer
       .def(py::init([](const std::filesystem::path& path, const Iterations& iterations,
                        float missing, const std::string& kernel, std::uint32_t threads) {

@@ -132,6 +132,17 @@ struct TreeScorer::Compiled {
     }
   }
 
+  // May change the margins.
+  void ScoreMargins(float* margins, std::size_t rows, float* scores) const {
+    if (model.averaged) {
+      const auto divisor = static_cast<double>(num_iterations);
+      for (std::size_t i = 0; i < rows * model.num_outputs; ++i) {
+        margins[i] = static_cast<float>(static_cast<double>(margins[i]) / divisor);
+      }
+    }
+    ApplyLink(model, margins, rows, scores);
+  }
+
   void Leaves(const float* columns, std::size_t rows, std::int32_t* leaves) const {
     static thread_local std::vector<std::int32_t> kept;
     const std::size_t width = end_tree - first_tree;
@@ -187,13 +198,7 @@ void TreeScorer::Score(const float* features, std::size_t rows, float* scores) c
         float* out = scores + first * width;
         float* margins = width == num_outputs() ? out : Kept(&kept, count * num_outputs());
         compiled_->Margins(columns, count, margins);
-        if (model().averaged) {
-          for (std::size_t i = 0; i < count * num_outputs(); ++i) {
-            margins[i] =
-                static_cast<float>(margins[i] / static_cast<double>(compiled_->num_iterations));
-          }
-        }
-        ApplyLink(model(), margins, count, out);
+        compiled_->ScoreMargins(margins, count, out);
       });
 }
 
@@ -202,6 +207,20 @@ void TreeScorer::Leaves(const float* features, std::size_t rows, std::int32_t* l
                         [&](const float* columns, std::size_t first, std::size_t count) {
                           compiled_->Leaves(columns, count, leaves + first * num_trees());
                         });
+}
+
+bool TreeScorer::TestsFeatures() const { return compiled_->inputs.as_they_are(); }
+
+const Forest* TreeScorer::ForestOf(std::size_t output) const {
+  const std::optional<Forest>& forest = compiled_->outputs[output].forest;
+  return forest ? &*forest : nullptr;
+}
+
+void TreeScorer::ScoreSums(float* margins, std::size_t rows, float* scores) const {
+  for (std::size_t i = 0; i < rows * num_outputs(); ++i) {
+    margins[i] = compiled_->Margin(i % num_outputs(), margins[i]);
+  }
+  compiled_->ScoreMargins(margins, rows, scores);
 }
 
 std::vector<std::vector<float>> TreeScorer::SplitPoints() const {

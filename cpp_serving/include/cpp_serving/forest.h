@@ -65,6 +65,21 @@ class Forest {
   // The sum of one row's leaves, [tree]; each ordinal must be one of its tree's.
   float SumOfLeaves(const std::int32_t* leaves) const;
 
+  // Some of the features, by their places, whose codes are kept or shared apart from the others'.
+  class Part;
+  std::shared_ptr<const Part> PartOf(const std::vector<std::uint32_t>& features) const;
+  // Bytes of a row's codes of these features.
+  static std::size_t NumCodes(const Part& part);
+  // `features` is [row, feature of the part]; `codes` is filled, [row, code], rows being `stride`
+  // apart.
+  void Quantise(const Part& part, const float* features, std::size_t rows, std::uint8_t* codes,
+                std::size_t stride) const;
+  // As LeafSums of rows whose features are in the two parts: the shared ones once, the own ones by
+  // row.
+  void LeafSumsOfCodes(const Part& shared, const std::uint8_t* shared_codes, const Part& own,
+                       const std::uint8_t* codes, std::size_t stride, std::size_t rows,
+                       float* sums) const;
+
   Isa isa() const;
   std::size_t walk_below() const;
   std::uint32_t threads() const;

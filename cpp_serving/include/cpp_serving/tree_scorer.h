@@ -62,6 +62,14 @@ class TreeScorer {
   std::size_t EstimatedNanoseconds(std::size_t rows) const;
 
  private:
+  friend class RequestScorer;
+  // Whether trees test the features themselves, and no columns made from them.
+  bool TestsFeatures() const;
+  // Null where no tree counts in the output.
+  const Forest* ForestOf(std::size_t output) const;
+  // `margins` is [row, output], sums of leaves, and is changed; `scores` is filled.
+  void ScoreSums(float* margins, std::size_t rows, float* scores) const;
+
   struct Compiled;
   std::unique_ptr<const Compiled> compiled_;
 };
