@@ -53,6 +53,10 @@ def step_weights(
 ) -> NDArray[np.float32]:
     """[step] how many logged steps each stands for; 0 for those that stand behind a newer one.
 
+    With `recency_power` a step counts (1 + its age in hours)^-power of that: what attention starts
+    from before it has learned which ages matter. A step of unknown age counts as one at the end
+    of the recent hours.
+
     Steps of one request, segment and key (`config.collapse_by`) form runs in which each follows
     the one before within `collapse_hours`; the newest of a run stands for all of it. A step of
     unknown time follows none. Without keys every step stands for itself.
@@ -64,10 +68,16 @@ def step_weights(
         config: What is a duplicate.
     """
     request_of = requests_of(step_offsets)
-    if not config.collapse_by:
-        return np.ones(len(request_of), dtype=np.float32)
-    keys = [values[name] for name in config.collapse_by]
-    return _collapsed(request_of, times, keys, config.collapse_hours)
+    if config.collapse_by:
+        keys = [values[name] for name in config.collapse_by]
+        count = _collapsed(request_of, times, keys, config.collapse_hours)
+    else:
+        count = np.ones(len(request_of), dtype=np.float32)
+    if not config.recency_power:
+        return count
+    age = np.where(np.isnan(times.age_hours), config.recent_hours, times.age_hours)
+    recency = (1.0 + age.astype(np.float64)) ** -config.recency_power
+    return (count * recency).astype(np.float32)
 
 
 def step_places(

@@ -92,6 +92,8 @@ class HistoryConfig:
         collapse_by: Step features; steps that agree in all of them and follow one another within
             `collapse_hours` become one, the newest, which weighs as much as they do. None: off.
         collapse_hours: How closely they follow.
+        recency_power: Attention starts out weighing a step by (1 + its age in hours)^-power; what
+            ages really matter it learns on top. 0: all steps alike.
         age_edges_hours: Where the buckets of a step's age begin.
     """
 
@@ -100,12 +102,15 @@ class HistoryConfig:
     max_recent: int = 100
     collapse_by: tuple[str, ...] = ()
     collapse_hours: float = 1.0
+    recency_power: float = 0.0
     age_edges_hours: tuple[float, ...] = AGE_EDGES_HOURS
 
     def __post_init__(self) -> None:
         edges = self.age_edges_hours
         if not self.recent_hours >= 0 or not self.collapse_hours >= 0:
             raise _refusal(f"{self} holds a negative time", "give hours of 0 or more")
+        if not 0 <= self.recency_power <= 4:  # beyond, weights of years ago are no float32
+            raise _refusal(f"recency_power is {self.recency_power}", "give 0 to 4")
         if self.max_old < 0 or self.max_recent < 0 or self.max_old + self.max_recent < 1:
             raise _refusal(
                 f"max_old is {self.max_old} and max_recent {self.max_recent}",
