@@ -8,9 +8,16 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.exactness.cases import Answers, Case, Rows
+from benchmarks.exactness.training_rows import (
+    CATEGORICAL,
+    GROUP_SIZE,
+    NUM_FEATURES,
+    ROWS,
+    drawn_features,
+    drawn_labels,
+)
 from benchmarks.exactness.xgboost_cases import summation_bound
 
 OBJECTIVES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -37,14 +44,16 @@ GROWTHS: Mapping[str, Mapping[str, Any]] = {
     "few bins": {"max_bin": 7},
     "zero is missing": {"zero_as_missing": True},
     "nothing is missing": {"use_missing": False},
-    "categorical": {"categorical_feature": [1, 4], "min_data_per_group": 1, "cat_smooth": 1.0},
-    "categorical, one-hot": {"categorical_feature": [1, 4], "max_cat_to_onehot": 64},
+    "categorical": {
+        "categorical_feature": list(CATEGORICAL),
+        "min_data_per_group": 1,
+        "cat_smooth": 1.0,
+    },
+    "categorical, one-hot": {"categorical_feature": list(CATEGORICAL), "max_cat_to_onehot": 64},
     "dart": {"boosting": "dart", "drop_rate": 0.5},
     "forest": {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.6},
     "extra trees": {"extra_trees": True},
 }
-NUM_FEATURES = 6
-_TRAINING_ROWS = 400
 
 
 def lightgbm_cases(seed: int) -> list[Case]:
@@ -64,7 +73,7 @@ def trained(objective: str, growth: str, *, seed: int) -> Case:
     rng = np.random.default_rng(seed)
     kind, own = OBJECTIVES[objective]
     grown = dict(GROWTHS[growth])
-    features, labels = _data(rng, kind, categories="categorical_feature" in grown)
+    features = drawn_features(rng, categories="categorical_feature" in grown)
     params = {
         "objective": objective, "num_leaves": int(rng.integers(2, 40)), "learning_rate": 0.3,
         "min_data_in_leaf": 3, "num_threads": 1, "seed": seed, "verbose": -1,
@@ -72,7 +81,8 @@ def trained(objective: str, growth: str, *, seed: int) -> Case:
     }  # fmt: skip
     categorical = params.pop("categorical_feature", [])
     data = lightgbm.Dataset(
-        features, labels, group=[20] * (_TRAINING_ROWS // 20) if kind == "group" else None,
+        features, drawn_labels(features, kind, rng),
+        group=[GROUP_SIZE] * (ROWS // GROUP_SIZE) if kind == "group" else None,
         categorical_feature=categorical, params={"verbose": -1},
     )  # fmt: skip
     booster = lightgbm.train(params, data, num_boost_round=int(rng.integers(1, 9)))
@@ -86,29 +96,6 @@ def trained(objective: str, growth: str, *, seed: int) -> Case:
         num_features=NUM_FEATURES,
         categorical=tuple(categorical),
     )
-
-
-def _data(
-    rng: np.random.Generator, kind: str, *, categories: bool
-) -> tuple[Rows, NDArray[np.float64]]:
-    features = rng.normal(size=(_TRAINING_ROWS, NUM_FEATURES)).astype(np.float32)
-    features[:, 2] = np.round(features[:, 2] * 2)
-    features[:, 3] = np.exp(features[:, 3] * 8)
-    features[:, 5] *= rng.random(_TRAINING_ROWS) < 0.5  # Many zeros.
-    features[rng.random(features.shape) < 0.15] = np.nan
-    if categories:
-        features[:, 1] = rng.integers(0, 30, _TRAINING_ROWS)
-        features[:, 4] = rng.integers(0, 3, _TRAINING_ROWS)
-    filled = np.nan_to_num(features)
-    signal = filled[:, 0] + np.sin(filled[:, 1]) - (filled[:, 2] > 0) + rng.normal(size=len(filled))
-    labels: NDArray[np.float64] = {
-        "real": signal,
-        "positive": np.exp(signal / 2),
-        "binary": (signal > 0).astype(np.float64),
-        "class": np.clip(np.floor(signal + 2), 0, 3),
-        "group": (signal > 0.5).astype(np.float64),
-    }[kind]
-    return features, labels
 
 
 def _answers(booster: lightgbm.Booster, rows: Rows) -> Answers:

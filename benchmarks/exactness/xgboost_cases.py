@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 import xgboost
-from numpy.typing import NDArray
 
 from benchmarks.exactness.cases import Answers, Case, Rows
+from benchmarks.exactness.training_rows import (
+    CATEGORICAL,
+    GROUP_SIZE,
+    NUM_FEATURES,
+    ROWS,
+    drawn_features,
+    drawn_labels,
+)
 
 # Objective to what its labels are, and its own parameters.
 OBJECTIVES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -46,8 +53,6 @@ GROWTHS: Mapping[str, Mapping[str, Any]] = {
     "categorical, one-hot": {"categories": True, "max_cat_to_onehot": 64},
     "base_score": {"base_score": 0.37},
 }  # fmt: skip
-NUM_FEATURES = 6
-_TRAINING_ROWS = 400
 
 
 def xgboost_cases(seed: int) -> list[Case]:
@@ -74,7 +79,7 @@ def trained(objective: str, growth: str, *, seed: int, ubjson: bool = False) -> 
     categories = bool(grown.pop("categories", False))
     if kind == "bounds" or objective == "survival:cox":
         grown.pop("base_score", None)
-    features = _features(rng, categories=categories)
+    features = drawn_features(rng, categories=categories)
     params = {
         "objective": objective, "max_depth": int(rng.integers(1, 8)), "eta": 0.3, "nthread": 1,
         "seed": seed, "verbosity": 0, **own, **grown,
@@ -89,45 +94,24 @@ def trained(objective: str, growth: str, *, seed: int, ubjson: bool = False) -> 
         answer=lambda rows: _answers(loaded, rows, categories=categories),
         bound=_bound(booster),
         num_features=NUM_FEATURES,
-        categorical=(1, 4) if categories else (),
+        categorical=CATEGORICAL if categories else (),
     )
 
 
-def _features(rng: np.random.Generator, *, categories: bool) -> Rows:
-    features = rng.normal(size=(_TRAINING_ROWS, NUM_FEATURES)).astype(np.float32)
-    features[:, 2] = np.round(features[:, 2] * 2)  # Counts: zero and small whole numbers.
-    features[:, 3] = np.exp(features[:, 3] * 8)  # Over many powers of two.
-    features[rng.random(features.shape) < 0.15] = np.nan
-    if categories:
-        features[:, 1] = rng.integers(0, 30, _TRAINING_ROWS)
-        features[:, 4] = rng.integers(0, 3, _TRAINING_ROWS)
-    return features
-
-
 def _types(*, categories: bool) -> list[str] | None:
-    return ["c" if f in (1, 4) else "q" for f in range(NUM_FEATURES)] if categories else None
+    return ["c" if f in CATEGORICAL else "q" for f in range(NUM_FEATURES)] if categories else None
 
 
 def _labelled(
     features: Rows, kind: str, rng: np.random.Generator, *, categories: bool
 ) -> xgboost.DMatrix:
-    filled = np.nan_to_num(features)
-    signal = filled[:, 0] + np.sin(filled[:, 1]) - (filled[:, 2] > 0) + rng.normal(size=len(filled))
-    labels: NDArray[np.float64] = {
-        "real": signal,
-        "positive": np.exp(signal / 2),
-        "binary": (signal > 0).astype(np.float64),
-        "class": np.clip(np.floor(signal + 2), 0, 3),
-        "signed": np.where(rng.random(len(filled)) < 0.3, -1, 1) * np.exp(signal / 2),
-        "group": (signal > 0.5).astype(np.float64),
-        "bounds": np.exp(signal / 2),
-    }[kind]
+    labels = drawn_labels(features, kind, rng)
     matrix = xgboost.DMatrix(
         features, labels, feature_types=_types(categories=categories),
         enable_categorical=categories, nthread=1,
     )  # fmt: skip
     if kind == "group":
-        matrix.set_group([20] * (_TRAINING_ROWS // 20))
+        matrix.set_group([GROUP_SIZE] * (ROWS // GROUP_SIZE))
     if kind == "bounds":
         matrix.set_float_info("label_lower_bound", labels)
         matrix.set_float_info("label_upper_bound", labels * 1.5)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.exactness import lightgbm_cases, xgboost_cases
+from benchmarks.exactness import xgboost_cases
 from cpp_serving._core import TreeScorer
 from replay.errors import ArtifactError
 from tests.cpp_serving.test_tree_scorer import a_case
@@ -314,4 +314,3 @@ def test_a_small_file_takes_little_memory() -> None:
     assert len(scorers) == 100
     # Kibibytes on Linux.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
-    assert scorers[0].num_features == lightgbm_cases.NUM_FEATURES
