@@ -1,6 +1,7 @@
 #include "cpp_serving/features.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <string_view>
@@ -104,7 +105,7 @@ BoundFeature::BoundFeature(const Feature& feature, const Records& records, const
   for (const std::string& path : feature.sources) {
     const Field field = records.At(path);
     if (!CanRead(feature.kind, field.type)) RefuseType(feature, path, field.type);
-    sources_.push_back({field});
+    sources_[num_sources_++].field = field;
   }
   if (feature.kind == FeatureKind::kHistoryMatches &&
       sources_[0].field.type != sources_[1].field.type) {
@@ -119,70 +120,127 @@ BoundFeature::BoundFeature(const Feature& feature, const Records& records, const
   }
 }
 
-// The value in float64; null, infinite and NaN are missing.
-double BoundFeature::Number(const Source& source, std::int64_t request,
-                            std::int64_t candidate) const {
-  const std::int64_t row = source.Row(request, candidate);
-  if (source.field.IsNull(row)) return kMissing;
-  switch (source.field.type) {
-    case ValueType::kBool:
-      return source.field.Bool(row) ? 1.0 : 0.0;
-    case ValueType::kInt64:
-      return static_cast<double>(source.field.Int64(row));
-    default: {
-      const double value = source.field.Float64(row);
-      return std::isfinite(value) ? value : kMissing;
+// Calls put(place, request, candidate) for each row of the feature's axis.
+template <typename Put>
+void BoundFeature::ForRows(Put put) const {
+  for (std::int64_t request = 0; request < records_->num_requests(); ++request) {
+    if (feature_->axis == Axis::kRequest) {
+      put(static_cast<std::size_t>(request), request, std::int64_t{0});
+      continue;
+    }
+    const std::int64_t end = records_->CandidateBegin(request + 1);
+    for (std::int64_t row = records_->CandidateBegin(request); row < end; ++row) {
+      put(static_cast<std::size_t>(row), request, row);
     }
   }
 }
 
-float BoundFeature::Real(std::int64_t request, std::int64_t candidate) const {
-  const auto round = [](auto value) { return static_cast<float>(value); };
-  const auto row = [&](std::size_t source) { return sources_[source].Row(request, candidate); };
-  const auto is_null = [&](std::size_t source) {
-    return sources_[source].field.IsNull(row(source));
+// value(request, candidate) in float64 or as an integer, rounded once.
+template <typename Value>
+void BoundFeature::FillReals(float* out, std::size_t stride, Value value) const {
+  ForRows([&](std::size_t place, std::int64_t request, std::int64_t candidate) {
+    out[place * stride] = static_cast<float>(value(request, candidate));
+  });
+}
+
+// Calls use(number), where number(request, candidate) is the source's value in float64; null,
+// infinite and NaN are missing. The type is asked for once a column.
+template <typename Use>
+void BoundFeature::WithNumber(std::size_t source, Use use) const {
+  const Source& from = sources_[source];
+  const auto unless_null = [&](auto read) {
+    return [&from, read](std::int64_t request, std::int64_t candidate) {
+      const std::int64_t row = from.Row(request, candidate);
+      return from.field.IsNull(row) ? kMissing : read(from.field, row);
+    };
   };
-  const auto integer = [&](std::size_t source) {
-    return sources_[source].field.Int64(row(source));
+  switch (from.field.type) {
+    case ValueType::kBool:
+      return use(unless_null(
+          [](const Field& field, std::int64_t row) { return field.Bool(row) ? 1.0 : 0.0; }));
+    case ValueType::kInt64:
+      return use(unless_null([](const Field& field, std::int64_t row) {
+        return static_cast<double>(field.Int64(row));
+      }));
+    default:
+      return use(unless_null([](const Field& field, std::int64_t row) {
+        const double value = field.Float64(row);
+        return std::isfinite(value) ? value : kMissing;
+      }));
+  }
+}
+
+void BoundFeature::Reals(float* out, std::size_t stride) const {
+  const Source& first = sources_[0];
+  const Source& second = sources_[1];
+  // Of timestamps and text: missing where the first source is null, else of(its row, candidate's).
+  const auto unless_null = [&](auto of) {
+    return [&first, of](std::int64_t request, std::int64_t candidate) {
+      const std::int64_t row = first.Row(request, candidate);
+      return first.field.IsNull(row) ? kMissing : static_cast<double>(of(row));
+    };
+  };
+  const auto local_seconds = [&](std::int64_t row) {
+    return LocalSeconds(first.field.Int64(row), feature_->utc_offset_minutes);
   };
   switch (feature_->kind) {
     case FeatureKind::kNumber:
-      return round(Number(sources_[0], request, candidate));
-    case FeatureKind::kLog1p: {
-      const double x = Number(sources_[0], request, candidate);
-      return round(x >= 0.0 ? std::log1p(x) : kMissing);
-    }
+      return WithNumber(0, [&](auto number) { FillReals(out, stride, number); });
+    case FeatureKind::kLog1p:
+      return WithNumber(0, [&](auto number) {
+        FillReals(out, stride, [&](std::int64_t request, std::int64_t candidate) {
+          const double x = number(request, candidate);
+          return x >= 0.0 ? std::log1p(x) : kMissing;
+        });
+      });
     case FeatureKind::kHour:
-      if (is_null(0)) return round(kMissing);
-      return round(HourOf(LocalSeconds(integer(0), feature_->utc_offset_minutes)));
+      return FillReals(out, stride,
+                       unless_null([&](std::int64_t row) { return HourOf(local_seconds(row)); }));
     case FeatureKind::kWeekday:
-      if (is_null(0)) return round(kMissing);
-      return round(WeekdayOf(LocalSeconds(integer(0), feature_->utc_offset_minutes)));
+      return FillReals(out, stride, unless_null([&](std::int64_t row) {
+                         return WeekdayOf(local_seconds(row));
+                       }));
     case FeatureKind::kRecency:
-      if (is_null(0) || is_null(1)) return round(kMissing);
-      return round(LogHours(integer(0), integer(1)));
-    case FeatureKind::kRate: {
-      const double events = Number(sources_[0], request, candidate);
-      const double trials = Number(sources_[1], request, candidate);
-      return round((events + feature_->prior * feature_->weight) / (trials + feature_->weight));
-    }
+      return FillReals(out, stride, [&](std::int64_t request, std::int64_t candidate) {
+        const std::int64_t since = first.Row(request, candidate);
+        const std::int64_t until = second.Row(request, candidate);
+        if (first.field.IsNull(since) || second.field.IsNull(until)) return kMissing;
+        return LogHours(first.field.Int64(since), second.field.Int64(until));
+      });
+    case FeatureKind::kRate:
+      return WithNumber(0, [&](auto events) {
+        WithNumber(1, [&](auto trials) {
+          FillReals(out, stride, [&](std::int64_t request, std::int64_t candidate) {
+            return (events(request, candidate) + feature_->prior * feature_->weight) /
+                   (trials(request, candidate) + feature_->weight);
+          });
+        });
+      });
     case FeatureKind::kTokens:
-      if (is_null(0)) return round(kMissing);
-      return round(CountTokens(sources_[0].field.Text(row(0))));
+      return FillReals(out, stride, unless_null([&](std::int64_t row) {
+                         return CountTokens(first.field.Text(row));
+                       }));
     case FeatureKind::kHistoryCount:
-      return round(std::log1p(
-          static_cast<double>(records_->StepBegin(request + 1) - records_->StepBegin(request))));
-    case FeatureKind::kHistoryRecency: {
-      const std::int64_t end = records_->StepBegin(request + 1);
-      if (end == records_->StepBegin(request) || history_at_.IsNull(end - 1) || is_null(0)) {
-        return round(kMissing);
-      }
-      return round(LogHours(history_at_.Int64(end - 1), integer(0)));
-    }
+      return FillReals(out, stride, [&](std::int64_t request, std::int64_t) {
+        return std::log1p(
+            static_cast<double>(records_->StepBegin(request + 1) - records_->StepBegin(request)));
+      });
+    case FeatureKind::kHistoryRecency:
+      return FillReals(out, stride, [&](std::int64_t request, std::int64_t candidate) {
+        const std::int64_t end = records_->StepBegin(request + 1);
+        const std::int64_t row = first.Row(request, candidate);
+        if (end == records_->StepBegin(request) || history_at_.IsNull(end - 1) ||
+            first.field.IsNull(row)) {
+          return kMissing;
+        }
+        return LogHours(history_at_.Int64(end - 1), first.field.Int64(row));
+      });
     case FeatureKind::kHistoryMatches:
-      return round(Matches(request, candidate));
+      return FillReals(out, stride, [&](std::int64_t request, std::int64_t candidate) {
+        return Matches(request, candidate);
+      });
     default:
-      return round(kMissing);
+      return FillReals(out, stride, [](std::int64_t, std::int64_t) { return kMissing; });
   }
 }
 
@@ -218,53 +276,74 @@ double BoundFeature::Matches(std::int64_t request, std::int64_t candidate) const
   return static_cast<double>(matches);
 }
 
-std::int64_t BoundFeature::Hash(std::int64_t request, std::int64_t candidate) const {
-  std::string text;
-  for (std::size_t i = 0; i < sources_.size(); ++i) {
+// `text` is room that is kept from value to value.
+std::int64_t BoundFeature::Hash(std::int64_t request, std::int64_t candidate,
+                                std::string* text) const {
+  text->clear();
+  for (std::size_t i = 0; i < num_sources_; ++i) {
     const Field& field = sources_[i].field;
     const std::int64_t row = sources_[i].Row(request, candidate);
     if (field.IsNull(row)) return 0;
-    if (i > 0) text += kJoin;
+    if (i > 0) *text += kJoin;
     if (field.type == ValueType::kUtf8) {
-      text += field.Text(row);
+      *text += field.Text(row);
     } else if (field.type == ValueType::kInt64) {
-      text += std::to_string(field.Int64(row));
+      char digits[20];  // Of int64, with its sign.
+      const char* end = std::to_chars(digits, digits + sizeof digits, field.Int64(row)).ptr;
+      text->append(digits, static_cast<std::size_t>(end - digits));
     } else {
-      text += field.Bool(row) ? '1' : '0';
+      *text += field.Bool(row) ? '1' : '0';
     }
   }
   if (feature_->lower) {
-    for (char& c : text) {
+    for (char& c : *text) {
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     }
   }
-  return 1 + static_cast<std::int64_t>(Murmur3(text, feature_->seed) % (feature_->buckets - 1));
+  return 1 + static_cast<std::int64_t>(Murmur3(*text, feature_->seed) % (feature_->buckets - 1));
 }
 
-std::int64_t BoundFeature::Discrete(std::int64_t request, std::int64_t candidate) const {
+void BoundFeature::Discretes(std::int64_t* out) const {
+  const auto fill = [&](auto value) {
+    ForRows([&](std::size_t place, std::int64_t request, std::int64_t candidate) {
+      out[place] = value(request, candidate);
+    });
+  };
   switch (feature_->kind) {
-    case FeatureKind::kBucket: {
-      const double x = Number(sources_[0], request, candidate);
-      if (std::isnan(x)) return 0;
-      const Span<double>& edges = feature_->edges;
-      const double* after = edge_exclusive_ ? std::lower_bound(edges.begin(), edges.end(), x)
-                                            : std::upper_bound(edges.begin(), edges.end(), x);
-      return 1 + (after - edges.begin());
+    case FeatureKind::kBucket:
+      return WithNumber(0, [&](auto number) {
+        const Span<double>& edges = feature_->edges;
+        fill([&](std::int64_t request, std::int64_t candidate) -> std::int64_t {
+          const double x = number(request, candidate);
+          if (std::isnan(x)) return 0;
+          const double* after = edge_exclusive_ ? std::lower_bound(edges.begin(), edges.end(), x)
+                                                : std::upper_bound(edges.begin(), edges.end(), x);
+          return 1 + (after - edges.begin());
+        });
+      });
+    case FeatureKind::kHash: {
+      static thread_local std::string room;
+      std::string* text = &room;  // Asking for the thread's own costs more than a short hash.
+      return fill([this, text](std::int64_t request, std::int64_t candidate) {
+        return Hash(request, candidate, text);
+      });
     }
-    case FeatureKind::kHash:
-      return Hash(request, candidate);
-    case FeatureKind::kId: {
-      const std::int64_t row = sources_[0].Row(request, candidate);
-      return sources_[0].field.IsNull(row) ? -1 : sources_[0].field.Int64(row);
-    }
+    case FeatureKind::kId:
+      return fill([&](std::int64_t request, std::int64_t candidate) {
+        const std::int64_t row = sources_[0].Row(request, candidate);
+        return sources_[0].field.IsNull(row) ? -1 : sources_[0].field.Int64(row);
+      });
     default:
-      return 0;
+      return fill([](std::int64_t, std::int64_t) { return std::int64_t{0}; });
   }
 }
 
 std::int32_t Encoded(const Feature& feature, std::int64_t value) {
   std::int64_t code = value;
-  if (feature.kind == FeatureKind::kId) {
+  if (feature.kind == FeatureKind::kId && !feature.code_of_id.empty()) {
+    const bool known = value >= 0 && static_cast<std::size_t>(value) < feature.code_of_id.size();
+    code = known ? feature.code_of_id[static_cast<std::size_t>(value)] : 0;
+  } else if (feature.kind == FeatureKind::kId) {
     const Span<std::int64_t>& ids = feature.vocabulary;
     const std::int64_t* found = std::lower_bound(ids.begin(), ids.end(), value);
     code = found != ids.end() && *found == value ? 1 + (found - ids.begin()) : 0;

@@ -68,11 +68,92 @@ std::vector<CheckpointInfo> Declare(const Model& model) {
   return all;
 }
 
-std::vector<BoundFeature> Bind(const Model& model, const Records& records, const Faults& faults) {
+// What a thread keeps from call to call, so that a request's features allocate nothing.
+struct Workspace {
   std::vector<BoundFeature> bound;
-  bound.reserve(model.features.size());
-  for (const Feature& feature : model.features) bound.emplace_back(feature, records, faults);
-  return bound;
+  std::vector<float> features;          // [candidate, real feature]
+  std::vector<double> category_sums;    // [candidate]
+  std::vector<double> of_request;       // [request]: a discrete feature's weights
+  std::vector<float> real_of_request;   // [request]
+  std::vector<std::int64_t> discretes;  // [candidate] or [request]
+};
+
+Workspace& OwnWorkspace() {
+  static thread_local Workspace workspace;
+  return workspace;
+}
+
+// Calls use(request, candidate) for each candidate.
+template <typename Use>
+void ForCandidates(const Records& records, Use use) {
+  for (std::int64_t request = 0; request < records.num_requests(); ++request) {
+    const std::int64_t end = records.CandidateBegin(request + 1);
+    for (std::int64_t row = records.CandidateBegin(request); row < end; ++row) {
+      use(static_cast<std::size_t>(request), static_cast<std::size_t>(row));
+    }
+  }
+}
+
+void FillReal(const BoundFeature& bound, const Records& records, std::size_t width,
+              Workspace* work) {
+  float* column = work->features.data() + bound.feature().place;
+  if (bound.feature().axis == Axis::kCandidate) return bound.Reals(column, width);
+  float* of_request = work->real_of_request.data();
+  bound.Reals(of_request, 1);
+  ForCandidates(records, [&](std::size_t request, std::size_t row) {
+    column[row * width] = of_request[request];
+  });
+}
+
+// Adds the feature's weights, in the order of the features: as CategorySum does.
+void AddDiscrete(const BoundFeature& bound, const Records& records, const Span<float>& weights,
+                 Workspace* work) {
+  const Feature& feature = bound.feature();
+  std::int64_t* values = work->discretes.data();
+  bound.Discretes(values);
+  const auto weight = [&](std::int64_t value) {
+    return static_cast<double>(weights[static_cast<std::uint32_t>(Encoded(feature, value))]);
+  };
+  double* sums = work->category_sums.data();
+  if (feature.axis == Axis::kRequest) {
+    double* of_request = work->of_request.data();
+    for (std::int64_t i = 0; i < records.num_requests(); ++i) of_request[i] = weight(values[i]);
+    return ForCandidates(
+        records, [&](std::size_t request, std::size_t row) { sums[row] += of_request[request]; });
+  }
+  const std::size_t candidates = work->category_sums.size();
+  if (!feature.code_of_id.empty()) {
+    const std::int32_t* codes = feature.code_of_id.data();
+    const std::uint64_t known = feature.code_of_id.size();
+    const float* own = weights.data + feature.first_column;
+    for (std::size_t row = 0; row < candidates; ++row) {
+      const auto id = static_cast<std::uint64_t>(values[row]);
+      sums[row] += static_cast<double>(own[id < known ? codes[id] : 0]);
+    }
+    return;
+  }
+  for (std::size_t row = 0; row < candidates; ++row) sums[row] += weight(values[row]);
+}
+
+// Fills the candidates' real features and the sums of their discrete ones.
+void Extract(const Model& model, const Faults& faults, const Records& records, Workspace* work) {
+  const auto candidates = static_cast<std::size_t>(records.num_candidates());
+  const auto requests = static_cast<std::size_t>(records.num_requests());
+  work->bound.clear();
+  work->features.resize(candidates * model.num_real);
+  work->category_sums.assign(candidates, 0.0);
+  work->of_request.resize(requests);
+  work->real_of_request.resize(requests);
+  work->discretes.resize(std::max(candidates, requests));
+  for (const Feature& feature : model.features) work->bound.emplace_back(feature, records, faults);
+  for (const BoundFeature& bound : work->bound) {
+    if (IsReal(bound.feature().kind)) {
+      FillReal(bound, records, model.num_real, work);
+    } else {
+      AddDiscrete(bound, records, model.category_weights, work);
+    }
+  }
+  work->bound.clear();
 }
 
 }  // namespace
@@ -88,42 +169,18 @@ Scorer::Scorer(std::shared_ptr<const Artifact> artifact, Faults faults, ForestOp
       checkpoints_(Declare(model_)) {}
 
 Scores Scorer::Score(const Records& records) const {
-  const std::vector<BoundFeature> bound = Bind(model_, records, faults_);
   const Bids bids(model_, records);
   const Ranker ranker(records);
   const auto candidates = static_cast<std::size_t>(records.num_candidates());
   const bool money = !model_.money.empty();
   Scores scores{std::vector<float>(candidates), std::vector<double>(money ? candidates : 0),
                 std::vector<std::int32_t>(candidates)};
-  // The candidates' real features, row by row, and the sums of their discrete ones.
-  std::vector<float> features(candidates * model_.num_real);
-  std::vector<float> category_sums(candidates);
-  std::vector<float> row(model_.num_real);
-  std::vector<std::int32_t> columns(model_.num_discrete);
-  const auto fill = [&](Axis axis, std::int64_t request, std::int64_t candidate) {
-    for (const BoundFeature& each : bound) {
-      const Feature& feature = each.feature();
-      if (feature.axis != axis) continue;
-      if (IsReal(feature.kind)) {
-        row[feature.place] = each.Real(request, candidate);
-      } else {
-        columns[feature.place] = Encoded(feature, each.Discrete(request, candidate));
-      }
-    }
-  };
-  for (std::int64_t request = 0; request < records.num_requests(); ++request) {
-    fill(Axis::kRequest, request, 0);
-    const std::int64_t end = records.CandidateBegin(request + 1);
-    for (std::int64_t candidate = records.CandidateBegin(request); candidate < end; ++candidate) {
-      fill(Axis::kCandidate, request, candidate);
-      const auto at = static_cast<std::size_t>(candidate);
-      std::copy(row.begin(), row.end(), features.data() + at * row.size());
-      category_sums[at] = CategorySum(model_, [&](std::uint32_t i) { return columns[i]; });
-    }
-  }
-  forest_.LeafSums(features.data(), candidates, scores.pctr.data());
+  Workspace& work = OwnWorkspace();
+  Extract(model_, faults_, records, &work);
+  forest_.LeafSums(work.features.data(), candidates, scores.pctr.data());
   for (std::size_t at = 0; at < candidates; ++at) {
-    scores.pctr[at] = Pctr(model_, Logit(model_, scores.pctr[at], category_sums[at]));
+    scores.pctr[at] =
+        Pctr(model_, Logit(model_, scores.pctr[at], static_cast<float>(work.category_sums[at])));
     if (money) {
       scores.ecpm_micros[at] = EcpmMicros(scores.pctr[at], bids.At(static_cast<std::int64_t>(at)));
     }

@@ -39,10 +39,10 @@ class Bids {
   Bids(const Model& model, const Records& records) {
     if (model.money.empty()) return;
     field_ = records.At(model.money);
-    path_ = model.money;
+    path_ = &model.money;
     if (field_.type != ValueType::kInt64) {
       throw Error(Error::Kind::kLog,
-                  "the bid '" + path_ + "' is " + NameOf(field_.type) + ", not int64.",
+                  "the bid '" + *path_ + "' is " + NameOf(field_.type) + ", not int64.",
                   "the log's schema", "log bids in whole millionths of the currency");
     }
   }
@@ -50,7 +50,7 @@ class Bids {
   double At(std::int64_t candidate) const {
     if (field_.IsNull(candidate)) {
       throw Error(Error::Kind::kLog, "a candidate has no bid.",
-                  "'" + path_ + "', candidate row " + std::to_string(candidate),
+                  "'" + *path_ + "', candidate row " + std::to_string(candidate),
                   "reject requests with missing bids before scoring");
     }
     return static_cast<double>(field_.Int64(candidate));
@@ -58,7 +58,7 @@ class Bids {
 
  private:
   Field field_;
-  std::string path_;
+  const std::string* path_ = nullptr;  // Of the model, which outlives this.
 };
 
 inline double EcpmMicros(float pctr, double bid) {

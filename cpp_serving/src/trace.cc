@@ -123,19 +123,13 @@ class Run {
 
   void ProduceFeature(std::size_t place) {
     const BoundFeature bound(model_.features[place], records_, faults_);
-    const Axis axis = infos_[place].axis;
-    const auto discrete = [&](auto* out) {
-      using T = std::remove_pointer_t<decltype(out)>;
-      ForRows(axis, [&](std::int64_t row, std::int64_t request, std::int64_t candidate) {
-        out[row] = static_cast<T>(bound.Discrete(request, candidate));
-      });
-    };
-    if (infos_[place].dtype == DType::kInt64) return discrete(Allocate<std::int64_t>(place));
-    if (infos_[place].dtype == DType::kInt32) return discrete(Allocate<std::int32_t>(place));
-    float* out = Allocate<float>(place);
-    ForRows(axis, [&](std::int64_t row, std::int64_t request, std::int64_t candidate) {
-      out[row] = bound.Real(request, candidate);
-    });
+    const auto rows = static_cast<std::size_t>(Rows(place));
+    if (infos_[place].dtype == DType::kFloat32) return bound.Reals(Allocate<float>(place), 1);
+    if (infos_[place].dtype == DType::kInt64) return bound.Discretes(Allocate<std::int64_t>(place));
+    std::vector<std::int64_t> values(rows);
+    bound.Discretes(values.data());
+    std::int32_t* out = Allocate<std::int32_t>(place);
+    for (std::size_t row = 0; row < rows; ++row) out[row] = static_cast<std::int32_t>(values[row]);
   }
 
   void ProduceEncoded(std::size_t place) {

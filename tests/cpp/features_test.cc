@@ -23,21 +23,9 @@ bool Same(const std::vector<float>& a, const std::vector<float>& b) {
   return same;
 }
 
-// All values of a feature of the sample model, in row order.
-template <typename Value>
-auto ValuesOf(const BoundFeature& bound, const Records& records, Value value) {
-  std::vector<decltype(value(0, 0))> values;
-  for (std::int64_t request = 0; request < records.num_requests(); ++request) {
-    if (bound.feature().axis == Axis::kRequest) {
-      values.push_back(value(request, 0));
-      continue;
-    }
-    for (auto row = records.CandidateBegin(request); row < records.CandidateBegin(request + 1);
-         ++row) {
-      values.push_back(value(request, row));
-    }
-  }
-  return values;
+std::size_t RowsOf(const BoundFeature& bound, const Records& records) {
+  const bool request = bound.feature().axis == Axis::kRequest;
+  return static_cast<std::size_t>(request ? records.num_requests() : records.num_candidates());
 }
 
 class Sample {
@@ -52,13 +40,17 @@ class Sample {
   std::vector<float> Real(const std::string& name) const {
     const Records records(batch_->schema, batch_->array);
     const BoundFeature bound = Bound(name, records);
-    return ValuesOf(bound, records, [&](auto r, auto c) { return bound.Real(r, c); });
+    std::vector<float> values(RowsOf(bound, records));
+    bound.Reals(values.data(), 1);
+    return values;
   }
 
   std::vector<std::int64_t> Discrete(const std::string& name) const {
     const Records records(batch_->schema, batch_->array);
     const BoundFeature bound = Bound(name, records);
-    return ValuesOf(bound, records, [&](auto r, auto c) { return bound.Discrete(r, c); });
+    std::vector<std::int64_t> values(RowsOf(bound, records));
+    bound.Discretes(values.data());
+    return values;
   }
 
   const Feature& Named(const std::string& name) const {

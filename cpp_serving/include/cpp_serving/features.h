@@ -2,9 +2,10 @@
 #ifndef CPP_SERVING_FEATURES_H_
 #define CPP_SERVING_FEATURES_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "cpp_serving/faults.h"
 #include "cpp_serving/model.h"
@@ -12,8 +13,8 @@
 
 namespace cpp_serving {
 
-// A feature and the fields of one batch that it reads. Rows are given as the request's and the
-// candidate's; a request feature does not look at the candidate.
+// A feature and the fields of one batch that it reads. Values are computed column by column: one
+// for each request or, where a field is the candidate's, for each candidate, in the batch's order.
 class BoundFeature {
  public:
   // Throws Error(kLog) when a field is absent or of a type the kind can not read.
@@ -21,11 +22,12 @@ class BoundFeature {
 
   const Feature& feature() const { return *feature_; }
 
-  // The value of a real kind: computed in float64, rounded once. Missing is NaN.
-  float Real(std::int64_t request, std::int64_t candidate) const;
+  // The values of a real kind, `stride` floats apart: computed in float64, rounded once. Missing is
+  // NaN.
+  void Reals(float* out, std::size_t stride) const;
 
-  // The value of a discrete kind. Missing is 0 (bucket, hash) or -1 (id).
-  std::int64_t Discrete(std::int64_t request, std::int64_t candidate) const;
+  // The values of a discrete kind. Missing is 0 (bucket, hash) or -1 (id).
+  void Discretes(std::int64_t* out) const;
 
  private:
   struct Source {
@@ -34,14 +36,21 @@ class BoundFeature {
       return field.axis == Axis::kCandidate ? candidate : request;
     }
   };
+  static constexpr std::size_t kMaxSources = 3;
 
-  double Number(const Source& source, std::int64_t request, std::int64_t candidate) const;
+  template <typename Put>
+  void ForRows(Put put) const;
+  template <typename Value>
+  void FillReals(float* out, std::size_t stride, Value value) const;
+  template <typename Use>
+  void WithNumber(std::size_t source, Use use) const;
   double Matches(std::int64_t request, std::int64_t candidate) const;
-  std::int64_t Hash(std::int64_t request, std::int64_t candidate) const;
+  std::int64_t Hash(std::int64_t request, std::int64_t candidate, std::string* text) const;
 
   const Feature* feature_;
   const Records* records_;
-  std::vector<Source> sources_;
+  std::array<Source, kMaxSources> sources_;
+  std::size_t num_sources_ = 0;
   Field history_at_;
   bool edge_exclusive_ = false;
 };

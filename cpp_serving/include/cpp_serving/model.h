@@ -53,6 +53,8 @@ struct Feature {
   double weight = 0.0;
   Span<double> edges;
   Span<std::int64_t> vocabulary;
+  std::vector<std::int32_t>
+      code_of_id;  // 1 + place in the vocabulary, or 0; empty where ids are sparse.
   // Place among the real features (a column of the trees' input) or among the discrete ones.
   std::uint32_t place = 0;
   // Of a discrete feature: its first column in the regression's category block, and how many.

@@ -85,7 +85,7 @@ class Records {
     }
   };
 
-  int Find(const char* name) const;
+  int Find(std::string_view name) const;
   Lists ListsOf(const char* column) const;
 
   const ArrowSchema& schema_;
