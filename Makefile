@@ -121,11 +121,16 @@ bench: artifacts/cpp/scorer.bin ## a day's replay, timed and profiled; figures g
 	$(PY) benchmarks/replay_day/run.py --date $(DAY)
 
 
-bench-scorer: .venv/.built ## the scorer against its peers, interleaved; trains two large models once
-	$(PY) benchmarks/scorer/run.py
+# The peers, beside the tested environment: what is pinned there is not installed again.
+BENCH_PY := build/bench_venv/bin/python
+build/bench_venv/.installed: .venv/.built benchmarks/scorer/requirements.txt
+	test -x $(BENCH_PY) || $(PY) -m venv build/bench_venv
+	echo $(CURDIR)/.venv/lib/python3*/site-packages > $$(echo build/bench_venv/lib/python3*/site-packages)/tested.pth
+	$(BENCH_PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/scorer/requirements.txt
+	@touch $@
 
-bench-quality: .venv/.built ## prior, legacy and transformer on held-out days of two logs; about 40 minutes of a processor, once
-	$(PY) benchmarks/quality/run.py all
+bench-scorer: build/bench_venv/.installed ## the scorer against its peers, interleaved; trains models and compiles peers once
+	PYTHONPATH=$(CURDIR) $(BENCH_PY) benchmarks/scorer/run.py
 
 clean: ## everything that was built, trained or replayed; the environment stays
 	rm -rf build logs artifacts runs .cache .venv/.built

@@ -49,7 +49,7 @@ def engines(shape: Shape, *, threads: int) -> Iterator[Engine | Absent]:
     model = json.loads((folder / "booster.json").read_bytes())
     yield from _ours(folder, threads)
     openers: tuple[tuple[str, Kind, str, Callable[[], Predict]], ...] = (
-        ("daal4py", "value", "daal4py", lambda: _daal4py(folder, threads)),
+        ("daal4py", "value", "scikit-learn-intelex", lambda: _daal4py(folder, threads)),
         ("XGBoost inplace_predict", "value", "xgboost-cpu", lambda: _value(folder, threads)),
         ("ONNX Runtime", "value", "onnxruntime", lambda: _onnxruntime(model, threads)),
         ("tl2cgen", "value", "tl2cgen", lambda: _tl2cgen(folder, threads)),

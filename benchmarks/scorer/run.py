@@ -48,21 +48,21 @@ def main() -> None:
     arguments = parser.parse_args()
     counts = [int(count) for count in arguments.rows.split(",")]
     figures: dict[str, Any] = {"machine": machine(), "rounds": arguments.rounds, "shapes": {}}
-    for shape in SHAPES:
-        if shape.name not in arguments.shapes.split(","):
-            continue
-        measured_with = figures["shapes"].setdefault(shape.name, {})
-        for threads in arguments.threads.split(","):
-            measured_with[threads] = measured(shape, counts, arguments.rounds, int(threads))
-    arguments.out.mkdir(exist_ok=True)
-    write = {
-        "scorer.json": json.dumps(figures, indent=1) + "\n",
-        "scorer.md": as_text(figures),
-        "scorer.svg": as_plot(figures),
-    }
-    for name, text in write.items():
-        (arguments.out / name).write_text(text, encoding="utf-8")
-    print(write["scorer.md"])
+    for threads in arguments.threads.split(","):
+        for shape in SHAPES:
+            if shape.name in arguments.shapes.split(","):
+                of_shape = figures["shapes"].setdefault(shape.name, {})
+                of_shape[threads] = measured(shape, counts, arguments.rounds, int(threads))
+                write(figures, arguments.out)
+    print(as_text(figures))
+
+
+def write(figures: dict[str, Any], folder: Path) -> None:
+    """What is measured so far."""
+    folder.mkdir(exist_ok=True)
+    (folder / "scorer.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (folder / "scorer.md").write_text(as_text(figures), encoding="utf-8")
+    (folder / "scorer.svg").write_text(as_plot(figures), encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:

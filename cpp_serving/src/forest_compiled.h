@@ -147,7 +147,8 @@ struct Forest::Compiled {
     const double steps = static_cast<double>(num_steps) * (lines ? 4.0 : 5.0);
     const double row =
         (of_row.num_trees > 0 ? count * 4.0 : steps) + num_columns * 8.0 + 2.0 * count;
-    return static_cast<std::size_t>(std::min(std::max(2.0, std::ceil(block / row)), 65.0));
+    return static_cast<std::size_t>(
+        std::min(std::max(2.0, std::ceil(block / row)), double{kBlock}));
   }
 
   // Of a row that is scored by itself.
