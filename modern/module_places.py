@@ -11,6 +11,7 @@ from replay.checkpoint import RowAxis, Stage
 
 # What the log says of the history, before any module (modern/history.py).
 AGE, OLD, PLACE, WEIGHT = (f"history.{name}" for name in ("age_hours", "old", "place", "weight"))
+AGE_BUCKET = "step_tokens.age"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +78,19 @@ class _Places:
         )
 
     def _steps(self) -> Iterator[ModulePlace]:
-        age = "step_tokens.age"
         yield ModulePlace(
-            path=age, axis="step", inner=(), after=(AGE, PLACE), stage="encoding", discrete=True
+            path=AGE_BUCKET,
+            axis="step",
+            inner=(),
+            after=(AGE, PLACE),
+            stage="encoding",
+            discrete=True,
         )
         yield ModulePlace(
             path="step_tokens",
             axis="step",
             inner=(self.channel,),
-            after=(*features_of(self.layout.step), age, PLACE),
+            after=(*features_of(self.layout.step), AGE_BUCKET, PLACE),
             stage="encoding",
         )
         # With early fusion a step has an encoding for each candidate: two ragged axes, no rows.

@@ -23,7 +23,7 @@ from modern.history import StepTimes
 from modern.history_lookup import OldSegments, look_up
 from modern.history_store import HistoryStore, open_store
 from modern.inputs import ModelInputs, history_keys, inputs_from_features, no_times
-from modern.module_places import AGE, OLD, PLACE, WEIGHT, ModulePlace, module_places
+from modern.module_places import AGE, AGE_BUCKET, OLD, PLACE, WEIGHT, ModulePlace, module_places
 from modern.port_numerics import TWO_THREADS, on_threads, refuse_discrete
 from modern.port_stack import ranks
 from modern.precompute import artifact_key, check_precomputable
@@ -282,6 +282,8 @@ class _Run:
         """What the stack computes at a checkpoint."""
         if name.startswith("features."):
             return self.features[name.removeprefix("features.")]
+        if name == AGE_BUCKET and self.look_up is not None:
+            return self._age_bucket()
         if name in self.modules:
             return self.forward.recorded[name]
         if name in self.tasks:
@@ -338,14 +340,14 @@ class _Run:
     def forward(self) -> Forward:
         """One pass through the modules, over what was given for features and modules."""
         inputs, old = self._inputs(), None
-        record = [self.modules[name] for name in self.modules if name in self.capture]
+        captured = self.capture if self.look_up is None else self.capture - {AGE_BUCKET}
+        record = [self.modules[name] for name in self.modules if name in captured]
         given = {
             self.modules[name]: array for name, array in self.given.items() if name in self.modules
         }
         if self.run_forward is not None:
             return self.run_forward(inputs, record, given)
-        watched = (self.capture | self.given.keys()) & self.modules.keys()
-        if self.look_up is not None and not any(self.modules[n].axis == "step" for n in watched):
+        if self.look_up is not None and not any(p.axis == "step" for p in (*record, *given)):
             old = self.look_up(inputs, self.lookups)
         return run_forward(self.artifact.model, inputs, old=old, record=record, given=given)
 
@@ -361,6 +363,15 @@ class _Run:
             weight=self.used(WEIGHT) if reads else np.zeros(0, np.float32),
             place=self.used(PLACE) if reads else np.zeros(0, np.int32),
         )
+
+    def _age_bucket(self) -> Array:
+        """Of every step that is read, also of those that a store spares the model.
+
+        A replay screens all that is exact on every request: that must not keep it from the store.
+        """
+        ages = torch.from_numpy(self.used(AGE).copy())
+        buckets: Array = self.artifact.model.step_tokens.age(ages).numpy()
+        return np.where(self.used(PLACE) >= 0, buckets, -1)
 
     def _used_times(self) -> StepTimes:
         if not self.feature_set.steps:

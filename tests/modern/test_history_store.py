@@ -113,6 +113,24 @@ def test_the_store_is_really_used(artifact: Path, store: Path, batch: RequestBat
     assert differs[: 11 * 5].any() and not differs[11 * 5 :].any()
 
 
+def test_a_replays_screen_uses_the_store(artifact: Path, store: Path, batch: RequestBatch) -> None:
+    """It records features, every exact checkpoint and the outputs."""
+    online, offline = open_stack(artifact), open_stack(artifact, store=str(store))
+    screened = [
+        name
+        for name, checkpoint in online.checkpoints.items()
+        if checkpoint.exact or checkpoint.stage in {"feature", "output"}
+    ]
+    assert "step_tokens.age" in screened
+
+    ours, theirs = (s.score(batch, capture=screened) for s in (online, offline))
+
+    assert offline.lookups["used"] == 11
+    for name in screened:
+        if online.checkpoints[name].exact:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+
+
 def test_a_run_that_looks_inside_of_the_history_computes_it(
     artifact: Path, store: Path, batch: RequestBatch
 ) -> None:
