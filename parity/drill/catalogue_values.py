@@ -69,7 +69,7 @@ VALUE_MISTAKES: tuple[ValueMistake, ...] = (
     _of(_FEATURE, "rows_sorted", "sorted", "sorted", "permuted_rows"),
     _of(_FEATURE, "rows_averaged", "averaged", "averaged"),
     _of(_CODES, "code_off_by_one", "off_by_one", "off_by_one", "id_offset", "bucket_edge_side"),
-    _of(_CODES, "vocabulary_order", "relabelled", "relabelled", "hash_variant", "codes_partly_relabelled"),
+    _of(_CODES, "vocabulary_order", "relabelled", "relabelled", "hash_variant", "codes_partly_relabelled", "reserved_id"),
     _of(_CODES, "codes_merged", "codes_merged", "codes_merged", "codes_partly_relabelled"),
     _of(_CODES, "reserved_id", "reserved_id", "reserved_id", "codes_merged", "default"),
     _of(_CODES, "table_size", "modulus", "modulus", "codes_merged", "integer_wrap", "hash_variant"),

@@ -127,6 +127,8 @@ def _operator(
             return None
         copy = _copy(node)
         copy.op_type = other
+        if not op_type.startswith("Reduce"):  # those keep their axes
+            del copy.attribute[:]
         return [copy], {}
 
     return change

@@ -30,12 +30,13 @@ def bound_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
     low = commonest(c[c > r])
     top = high.value if high is not None and high.count > 1 else None
     bottom = low.value if low is not None and low.count > 1 else None
-    # Of codes one that becomes another is no bound: several have to fall to it.
-    least = 2 if sample.is_integer and sample.num_channels == 1 else 1
-    if top is not None and len(np.unique(r[(c < r) & (c == top)])) < least:
-        top = None
-    if bottom is not None and len(np.unique(r[(c > r) & (c == bottom)])) < least:
-        bottom = None
+    if sample.is_integer and sample.num_channels == 1:
+        # Of codes one that becomes another is no bound, unless it is the last one of its table.
+        last = sample.reference.max()
+        if top is not None and len(np.unique(r[c < r])) < 2 and top != last - 1:
+            top = None
+        if bottom is not None and len(np.unique(r[c > r])) < 2:
+            bottom = None
     if top is not None:
         yield _clip(None, top)
     if bottom is not None:

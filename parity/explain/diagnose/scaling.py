@@ -149,7 +149,11 @@ def _offsets(sample: Sample, finite: Places) -> Iterator[Hypothesis]:
     if agreed is None or agreed.value == 0.0:
         return
     value = nice(agreed.value, within=1e-5) or agreed.value
-    yield Hypothesis(
+    yield _offset(value, sample, unit)
+
+
+def _offset(value: float, sample: Sample, unit: float = 0.0) -> Hypothesis:
+    return Hypothesis(
         kind="offset",
         says=f"challenger = reference {_signed(value)}",
         meaning="a constant is added or left out: a bias, a base score, another origin",
@@ -235,6 +239,8 @@ def _is_bucket(sample: Sample) -> bool:
 def _affine(slope: float, intercept: float, sample: Sample) -> Hypothesis:
     slope = nice(slope, within=_NICE) or slope
     intercept = nice(intercept, within=_NICE) or intercept
+    if slope == 1.0:
+        return _offset(intercept, sample)
     return Hypothesis(
         kind="affine",
         says=f"challenger = reference x {number(slope)} {_signed(intercept)}",
