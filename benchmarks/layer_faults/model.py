@@ -6,19 +6,12 @@ Shape suffixes: C = candidates, T = steps, D = width, H = heads, W = width of a 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-from numpy.typing import NDArray
+from features import FIELDS
 from torch import Tensor, nn
 
-from replay.request import RequestBatch
-
-WIDTH, HEADS, BLOCKS, STEPS, FIELDS = 64, 4, 4, 8, 6
+WIDTH, HEADS, BLOCKS = 64, 4, 4
 # What a masked score is replaced by: far below any score, and finite, as exporters like it.
 MASKED = -1e9
 
@@ -128,38 +121,3 @@ def transformer(seed: int = 0) -> Transformer:
                 module.weight.uniform_(0.5, 1.5)
                 module.bias.normal_(0.0, 0.1)
     return model
-
-
-def inputs(batch: RequestBatch) -> Mapping[str, NDArray[Any]]:
-    """The candidate's numbers as the last step, the newest steps of the history before it."""
-    keys = batch.keys
-    request = keys.request_of("candidate")
-    steps = np.zeros((keys.num_candidates, STEPS, FIELDS), np.float32)
-    mask = np.zeros((keys.num_candidates, STEPS), np.float32)
-    price, clicks, seen = (
-        np.log1p(_numbers(batch, f"candidate.{name}"))
-        for name in ("price", "past_clicks", "past_impressions")
-    )
-    steps[:, -1, :3] = np.stack([price, clicks / 4, seen / 8], axis=1)
-    mask[:, -1] = 1.0
-    hours = (
-        batch.column("logged_at").cast(pa.int64()).to_numpy()[keys.request_of("step")]
-        - batch.column("history.at").cast(pa.int64()).fill_null(0).to_numpy()
-    ) / 3.6e9
-    items = batch.column("history.ad_id").fill_null(0).to_numpy()
-    past = np.stack(
-        [np.log1p(np.maximum(hours, 0)) / 6, items % 7 / 7, items % 11 / 11, items % 13 / 13],
-        axis=1,
-    )
-    for place in range(1, STEPS):
-        at = keys.step_offsets[1:] - place
-        there = (at >= keys.step_offsets[:-1])[request]
-        rows = np.maximum(at, 0)[request]
-        steps[there, STEPS - 1 - place, 2:] = past[rows[there]]
-        mask[there, STEPS - 1 - place] = 1.0
-    return {"steps": steps, "mask": mask}
-
-
-def _numbers(batch: RequestBatch, path: str) -> NDArray[np.float64]:
-    values = pc.fill_null(batch.column(path).cast("float64"), 0.0)
-    return np.nan_to_num(values.to_numpy(zero_copy_only=False)).clip(min=0.0)

@@ -34,7 +34,8 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 import onnx  # noqa: E402  # after the paths
 import torch  # noqa: E402
 from faults import LayerFault, faults, planted  # noqa: E402
-from model import Transformer, inputs, transformer  # noqa: E402
+from features import inputs  # noqa: E402
+from model import Transformer, transformer  # noqa: E402
 from sequential import sequential  # noqa: E402
 
 from parity.calibrate import alignment_to_measure, calibrate  # noqa: E402
@@ -148,7 +149,7 @@ def opened(path: Path, batch: RequestBatch) -> ModelStack:
     """An ONNX file as a stack."""
     global EXAMPLE  # noqa: PLW0603  # an opener names its example as a function
     EXAMPLE = batch.slice(0, 8)
-    return open_graph(path, inputs="model:inputs", example=f"{__name__}:example", logit="logit")
+    return open_graph(path, inputs="features:inputs", example=f"{__name__}:example", logit="logit")
 
 
 EXAMPLE: RequestBatch

@@ -20,6 +20,8 @@ from replay.trace import Array, Trace
 
 # A root mean square over 6 draws is known to 30 %, and the rows add to that.
 DRAWS = 6
+# No score is a thousandth of what masks it: -1e4, -1e9, the least float32.
+DWARFS = 1e3
 ORDER, ALONE = "requests in reverse", "half of the requests at a time"
 
 
@@ -43,9 +45,23 @@ def responses(
             squares[name] += apart(answered[name], recorded[name]) ** 2
     scale = DRAWS * precision.strength**2
     return {
-        name: np.sqrt(total / scale + precision.rounding(recorded[name]) ** 2)
+        name: np.sqrt(total / scale + own_rounding(recorded[name], total, precision) ** 2)
         for name, total in squares.items()
     }
+
+
+def own_rounding(values: Array, moved: Array, precision: Precision) -> Array:
+    """[row, ...] float64: one rounding of each value, but none of a mask's.
+
+    What no disturbance moves and dwarfs all that is moved is written there, not computed: -1e9 in
+    place of a masked score. Its rounding would hide every fault of the scores beside it.
+    """
+    rounding = precision.rounding(values)
+    computed = np.abs(values[moved > 0.0])
+    if not computed.size:
+        return rounding
+    written = (moved == 0.0) & (np.abs(values) > DWARFS * computed.max())
+    return np.where(written, 0.0, rounding)
 
 
 def shadow(

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from parity.calibrate import PRECISIONS, Calibration, alignment_to_measure, calibrate
+from parity.calibrate.steps import own_rounding
 from parity.compare.alignment import align
 from parity.explain.causes import find_causes
 from parity.explain.probe import probe
@@ -283,3 +284,15 @@ class Undeclared(Around):
             for one in self.inner.checkpoints.values()
         ]
         return CheckpointGraph(found, stack=self.name)
+
+
+def test_what_masks_a_score_hides_no_fault_of_the_scores_beside_it() -> None:
+    """-1e9 rounds by 60; it is written there, and no arithmetic moves it."""
+    values = np.float32([[0.5, -1e9], [0.25, 1.0]])
+    moved = np.array([[1e-14, 0.0], [1e-14, 0.0]])
+
+    found = own_rounding(values, moved, PRECISIONS["fp32"])
+
+    assert found[0, 1] == 0.0
+    assert found[0, 0] > 0.0
+    assert found[1, 1] > 0.0  # saturated, not masked: another side may round it otherwise
