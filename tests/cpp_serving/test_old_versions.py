@@ -1,6 +1,6 @@
-"""Files that XGBoost 1.2, 1.7, 2.1 and 3.4 saved score as those versions scored them.
+"""Files that XGBoost 1.2 to 3.4 and LightGBM 2.2 and 3.3 saved score as those versions scored them.
 
-The golden files, and the program that wrote them, are in golden/.
+The golden files, and the programs that wrote them, are in golden/.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from cpp_serving._core import TreeScorer
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("xgboost-*.npz"))
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))
+FORMATS = {"lightgbm-2.2.3": "v2", "lightgbm-3.3.5": "v3"}
 MODELS = [
     (path, name)
     for path in GOLDEN
     for name in np.load(path).files
-    if name.endswith((".json", ".ubj"))
+    if name.endswith((".json", ".ubj", ".txt"))
 ]
 
 
@@ -31,7 +32,8 @@ def stored(path: Path, name: str) -> NDArray[Any]:
 
 def test_there_is_a_file_of_each_generation() -> None:
     assert [path.stem for path in GOLDEN] == [
-        f"xgboost-{version}" for version in ("1.2.1", "1.7.6", "2.1.4", "3.4.1")
+        *FORMATS,
+        *(f"xgboost-{version}" for version in ("1.2.1", "1.7.6", "2.1.4", "3.4.1")),
     ]
     assert len(MODELS) > 120
 
@@ -46,7 +48,7 @@ def test_a_saved_model_scores_as_the_version_that_saved_it(path: Path, name: str
     margins = scorer.margins(rows)
     scores = scorer.score(rows)
 
-    assert path.stem == f"xgboost-{scorer.version}"
+    assert scorer.version == FORMATS.get(path.stem, path.stem.removeprefix("xgboost-"))
     np.testing.assert_array_equal(leaves, stored(path, f"{kind}.leaves").reshape(leaves.shape))
     # Float32 sums of at most 24 leaves below 4.
     np.testing.assert_allclose(
@@ -57,7 +59,9 @@ def test_a_saved_model_scores_as_the_version_that_saved_it(path: Path, name: str
     )
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in GOLDEN if path.stem not in FORMATS], ids=lambda path: path.stem
+)
 def test_the_weights_of_dart_are_not_all_one_in_the_golden_files(path: Path) -> None:
     """Else a reader that ignores them would pass; their place changed with 3.4."""
     booster = json.loads(stored(path, "dart.json").tobytes())["learner"]["gradient_booster"]
