@@ -19,6 +19,11 @@ _FIRST_BASE_S = 1e-3
 _FIRST_ROW_S = 1e-4
 # A batch counts half after 14 more: a machine's speed changes over seconds, batches take milliseconds.
 _DECAY = 0.95
+# A late answer takes a tenth of the headroom, one in time gives this much back: at a headroom of 0.3
+# they balance when two of three hundred are late, whatever else the machine does.
+_LATE_FACTOR = 0.9
+_IN_TIME_GAIN = 0.0002
+_LEAST_HEADROOM = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +35,8 @@ class Limits:
         max_batch_s: What a batch may take: who arrives while one is scored waits so long first.
         max_requests: Requests waiting or being scored; bounds memory whatever the estimates say.
         max_bytes: Of the bodies of all of these.
-        headroom: Part of the time left that the estimate may fill. The rest is for what it does
-            not know: parsing, other processes, a slow batch (benchmarks/server_load).
+        headroom: Part of the time left that the estimate may fill, at most. The rest is for what
+            it does not know: parsing, other processes, a slow batch (benchmarks/server_load).
     """
 
     max_batch_rows: int = 16_384
@@ -97,6 +102,7 @@ class Admission:
         self.requests = 0
         self.bytes = 0
         self.queued_rows = 0
+        self.headroom = limits.headroom
         self._running: tuple[int, float] | None = None  # rows, when it began
 
     def decide(self, *, rows: int, size: int, deadline: float, now: float) -> Shed | None:
@@ -135,6 +141,11 @@ class Admission:
         """Whether a batch of these rows that begins now is scored by then."""
         return now + self._seconds(rows) <= deadline
 
+    def worth_trying(self, *, rows: int, deadline: float, now: float) -> bool:
+        """The same for a request by itself; the only one there is tried, whatever is estimated."""
+        alone = self.requests == 1 and now < deadline
+        return alone or self.reachable(rows=rows, deadline=deadline, now=now)
+
     def begin(self, rows: int, now: float) -> None:
         """These rows leave the queue and are scored as a batch."""
         self.queued_rows -= rows
@@ -151,10 +162,14 @@ class Admission:
         """A queued request is not scored: its deadline passed, or its client left."""
         self.queued_rows -= rows
 
-    def leave(self, *, size: int) -> None:
-        """A request taken on was answered."""
+    def leave(self, *, size: int, late: bool = False) -> None:
+        """A request taken on was answered, or its deadline passed: then fewer are taken on."""
         self.requests -= 1
         self.bytes -= size
+        if late:
+            self.headroom = max(self.headroom * _LATE_FACTOR, _LEAST_HEADROOM)
+        else:
+            self.headroom = min(self.headroom + _IN_TIME_GAIN, self.limits.headroom)
 
     def _reason(self, *, rows: int, size: int, left: float, ahead: float) -> Shed | None:
         limits = self.limits
@@ -164,9 +179,13 @@ class Admission:
                 says=f"{self.requests} requests of {self.bytes:,} bytes are in the server",
                 retry_after_s=ahead,
             )
+        if not self.requests:
+            # With nothing to wait for only trying tells. Else a stall, once believed to be the
+            # price, would shed everything for ever: nothing would be scored that could correct it.
+            return None
         # Others may still join its batch and are scored with it.
         needed = ahead + self._seconds(max(rows, self.batch_rows))
-        if needed > limits.headroom * left:
+        if needed > self.headroom * left:
             return Shed(
                 reason="late",
                 says=f"its {rows} rows would be scored in {needed * 1e3:.0f} ms, and it has to be "

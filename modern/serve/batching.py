@@ -15,6 +15,9 @@ from modern.serve.metrics import Metrics
 from modern.serve.question import Question
 from modern.serve.scoring import Answer, Scorer
 
+# Beyond this part of its time an answer counts as late: it still has a way to go to the client.
+_NEARLY_LATE = 0.9
+
 
 class ShedError(Exception):
     """The request was not taken on."""
@@ -107,7 +110,8 @@ class Batcher:
             raise LateError from None
         finally:
             waiting.answer.cancel()
-            self.admission.leave(size=size)
+            late = self.clock() - arrived > _NEARLY_LATE * (deadline - arrived)
+            self.admission.leave(size=size, late=late)
 
     async def _run(self) -> None:
         while True:
@@ -141,7 +145,7 @@ class Batcher:
         while self._waiting:
             one = self._waiting.popleft()
             size = one.question.rows
-            if one.answer.done() or not self.admission.reachable(
+            if one.answer.done() or not self.admission.worth_trying(
                 rows=size, deadline=one.deadline, now=now
             ):
                 self._drop(one)

@@ -131,7 +131,8 @@ def test_a_gpu_s_float32_is_within_the_declared_rounding(
     own = open_transformer(artifact)
     stack = open_stack(artifact, device="cuda", **options)
 
-    names = [name for name in stack.checkpoints if own.checkpoints[name].rounding is not None]
+    bounded = {n for n in stack.checkpoints if own.checkpoints[n].rounding is not None}
+    names = sorted(bounded - {"ecpm_micros"})  # whose bound is given pctr
     found, expected = stack.score(batch, capture=names), own.score(batch, capture=names)
 
     assert stack.identity().device != "cpu"

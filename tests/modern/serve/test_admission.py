@@ -54,6 +54,43 @@ def test_what_is_being_scored_counts_by_what_is_left_of_it() -> None:
     assert admission.wait_s(5.0) == 0.0  # slower than was thought: anyone's guess, never negative
 
 
+def test_late_answers_make_room_until_they_are_rare() -> None:
+    admission = an_admission(headroom=0.6)
+    for _ in range(20):
+        admission.requests += 1
+        admission.leave(size=0, late=True)
+    low = admission.headroom
+    for _ in range(5000):
+        admission.requests += 1
+        admission.leave(size=0, late=False)
+
+    assert low < 0.1
+    assert admission.headroom == 0.6
+
+
+def test_a_stall_does_not_shed_everything_for_ever() -> None:
+    """It was seen: one batch took seconds on a busy machine, and nobody was answered again."""
+    admission = an_admission(row_s=0.0001, max_batch_s=0.05)
+    now = 0.0
+    admission.cost.observe(10, 30.0)
+    taken = []
+
+    for _ in range(200):
+        deadline = now + 0.1
+        shed = admission.decide(rows=10, size=1, deadline=deadline, now=now)
+        second = admission.decide(rows=10, size=1, deadline=deadline, now=now)
+        taken.append(sum(one is None for one in (shed, second)))
+        if admission.worth_trying(rows=10, deadline=deadline, now=now):
+            admission.begin(10 * taken[-1], now)
+            admission.end(now + 0.001 * taken[-1])
+        for _ in range(taken[-1]):
+            admission.leave(size=1)
+        now += 0.01
+
+    assert taken[0] == 1, "one is tried where none waits, and the next is shed"
+    assert taken[-1] == 2, "and what it cost is believed again"
+
+
 def test_no_more_requests_and_bytes_than_there_is_room_for() -> None:
     admission = an_admission(row_s=0.0, max_requests=2, max_bytes=100)
 
