@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from modern.config import load_variant  # numpy and torch come with these
-    from modern.train import Running, plan_job, run_job, table_of
+    from modern.train import Running, plan_job, run_job
+    from modern.training_outcome import table_of
 
     config = load_variant(options.variant)
     asked = {

@@ -33,6 +33,7 @@ from modern.layout import layout_of
 from modern.metrics import Quality, quality_of
 from modern.module_places import module_places
 from modern.rounding import measure_rounding
+from modern.training_outcome import Outcome, TaskOutcome, metrics_json
 from modern.training_state import StateFile
 from modern.transfer import Loaded, Start, line_of_loaded, load_start, open_start
 from modern.transformer import RankingTransformer
@@ -159,37 +160,6 @@ def plan_job(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOutcome:
-    """One task on the held-out days, each on the same rows.
-
-    Attributes:
-        prior: Always predicting the training days' rate.
-        uncalibrated: The weights alone, with what makes up for thinned negatives.
-        modern: With their calibration: what is served.
-    """
-
-    prior: Quality
-    uncalibrated: Quality
-    modern: Quality
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a training came to.
-
-    Attributes:
-        trained: False when the folder held this very training already.
-        held_out: The days, as `text_of_days` writes them.
-        tasks: In the order of the configuration.
-    """
-
-    trained: bool
-    training_id: str
-    held_out: str
-    tasks: Mapping[str, TaskOutcome]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """How a training runs; none of it decides the weights, but a device that is no CPU.
 
@@ -266,29 +236,11 @@ def run_job(
             layout,
             places=module_places(layout, job.config.transformer),
         ),
-        metrics=_metrics_json(outcome, fitted.epochs),
+        metrics=metrics_json(outcome, fitted.epochs),
         curves=curves_of(fitted.epochs, model.config.tasks),
     )
     state.remove()
     return outcome
-
-
-def table_of(outcome: Outcome) -> str:
-    """The held-out figures beside the prior's, as text, a block for each task."""
-    lines = []
-    for task, found in outcome.tasks.items():
-        lines += [
-            (
-                f"held out {outcome.held_out}, {task}: {found.modern.rows:,} labelled candidates, "
-                f"{found.modern.clicks:,} of them 1"
-            ),
-            f"{'':10}{'NE':>10}{'AUC':>10}{'calibration':>14}",
-        ]
-        for name, quality in (("prior", found.prior), ("modern", found.modern)):
-            figures = (quality.ne, quality.auc, quality.calibration)
-            shown = ["undefined" if f is None else f"{f:.4f}" for f in figures]
-            lines.append(f"{name:10}{shown[0]:>10}{shown[1]:>10}{shown[2]:>14}")
-    return "\n".join(lines)
 
 
 def curves_of(epochs: Sequence[Epoch], tasks: Sequence[Task]) -> str:
@@ -377,17 +329,6 @@ def _manifest(job: Job, loaded: Sequence[Loaded]) -> dict[str, Any]:
         "seed": job.config.training.seed,
         "versions": dict(job.versions),
         "config": job.config.to_json(),
-    }
-
-
-def _metrics_json(outcome: Outcome, epochs: Sequence[Epoch]) -> dict[str, Any]:
-    first = asdict(next(iter(outcome.tasks.values())))
-    return {
-        "held_out": outcome.held_out,
-        "prior": first["prior"],
-        "modern": first["modern"],
-        "tasks": {task: asdict(found) for task, found in outcome.tasks.items()},
-        "epochs": [asdict(epoch) for epoch in epochs],
     }
 
 
