@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
-import modern
 from modern.bridge import LEGACY, RESIDUAL, load_bridge
+from modern.identity import torch_identity
 from modern.port_stack import PortStack
 from modern.port_stack import open_stack as open_port
 from modern.transformer_stack import TransformerStack
 from replay.capabilities import Fault
 from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding
-from replay.digests import digest_of_code, digest_of_json, digest_of_path
+from replay.digests import digest_of_json, digest_of_path
 from replay.errors import ConfigError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
-from replay.threads import recorded_threads
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
 
 PREFIX = f"{RESIDUAL}."
@@ -73,14 +70,10 @@ class BridgeStack:
         digest = digest_of_path(self.path)
         if self.plants:
             digest = digest_of_json({"bridge": digest, "planted": list(self.plants)})
-        packages = ("torch", "numpy", "pyarrow", "safetensors")
-        return StackIdentity(
+        return torch_identity(
             name=self.name,
             digest=digest,
             training_id=self.port.identity().training_id,  # it is compared with that model
-            code=digest_of_code(modern),
-            versions={package: version(package) for package in packages},
-            threads=recorded_threads() | {"torch": str(torch.get_num_threads())},
         )
 
     def score(

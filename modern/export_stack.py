@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import modern
 from modern.export import Exported, Kind, open_export, program_of
 from modern.export_run import run_program
 from modern.forward import Forward
+from modern.identity import torch_identity
 from modern.inputs import ModelInputs
 from modern.module_places import ModulePlace
 from modern.transformer_checkpoints import logit_name
@@ -29,10 +28,9 @@ from modern.transformer_faults import put_fault
 from modern.transformer_stack import TransformerStack
 from replay.capabilities import Fault
 from replay.checkpoint import Checkpoint, CheckpointGraph
-from replay.digests import digest_of_code, digest_of_json, digest_of_path
+from replay.digests import digest_of_json, digest_of_path
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
-from replay.threads import recorded_threads
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
 
 COMPILED = "compiled"
@@ -96,13 +94,11 @@ class ExportStack:
         if self.plants:
             digest = digest_of_json({"export": digest, "planted": list(self.plants)})
         packages = (*_PACKAGES[self.exported.kind], "numpy", "pyarrow", "safetensors")
-        return StackIdentity(
+        return torch_identity(
             name=self.name,
             digest=digest,
             training_id=self.exported.artifact.training_id,
-            code=digest_of_code(modern),
-            versions={package: version(package) for package in packages},
-            threads=recorded_threads() | {"torch": str(torch.get_num_threads())},
+            packages=packages,
         )
 
     def score(

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import modern
 from modern.artifact import LegacyArtifact, read_artifact
 from modern.features import FeatureSet
 from modern.features_columns import Columns, integers
+from modern.identity import torch_identity
 from modern.port import LegacyPort
 from modern.port_checkpoints import port_checkpoints
 from modern.port_faults import port_faults, put_fault
@@ -29,11 +28,10 @@ from modern.port_numerics import (
 from modern.port_parts import Parts, ranks
 from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
-from replay.digests import digest_of_code, digest_of_json, digest_of_path
+from replay.digests import digest_of_json, digest_of_path
 from replay.errors import ConfigError, StackError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
-from replay.threads import recorded_threads
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
 
 __all__ = ["PortStack", "open_stack", "ranks"]
@@ -82,13 +80,11 @@ class PortStack:
         digest = digest_of_path(self.path)
         if self.plants:
             digest = digest_of_json({"artifact": digest, "planted": list(self.plants)})
-        return StackIdentity(
+        return torch_identity(
             name=self.name,
             digest=digest,
             training_id=self.parts.artifact.training_id,
-            code=digest_of_code(modern),
-            versions={package: version(package) for package in ("torch", "numpy", "pyarrow")},
-            threads=recorded_threads() | {"torch": str(torch.get_num_threads())},
+            packages=("torch", "numpy", "pyarrow"),
         )
 
     def score(

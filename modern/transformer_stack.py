@@ -7,14 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import modern
 from modern.calibration import pctr_from_logits
 from modern.features import compute_features
 from modern.features_columns import Columns, integers
@@ -22,6 +20,7 @@ from modern.forward import Forward, run_forward
 from modern.history import StepTimes
 from modern.history_lookup import OldSegments, look_up
 from modern.history_store import HistoryStore, open_store
+from modern.identity import torch_identity
 from modern.inputs import ModelInputs, history_keys, inputs_from_features, no_times
 from modern.module_places import AGE, AGE_BUCKET, OLD, PLACE, WEIGHT, ModulePlace, module_places
 from modern.port_numerics import TWO_THREADS, on_threads, refuse_discrete
@@ -33,11 +32,10 @@ from modern.transformer_config import Form, Task
 from modern.transformer_faults import put_fault, transformer_faults
 from replay.capabilities import Fault
 from replay.checkpoint import CheckpointGraph
-from replay.digests import digest_of_code, digest_of_json, digest_of_path
+from replay.digests import digest_of_json, digest_of_path
 from replay.errors import ConfigError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
-from replay.threads import recorded_threads
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
 
 # Inputs, modules to record, and modules to values given for them, to what the pass gave.
@@ -119,14 +117,10 @@ class TransformerStack:
             digest = digest_of_json(
                 {"artifact": digest, "store": digest_of_path(self.store.folder)}
             )
-        packages = ("torch", "numpy", "pyarrow", "safetensors")
-        return StackIdentity(
+        return torch_identity(
             name=self.name,
             digest=digest,
             training_id=self.artifact.training_id,
-            code=digest_of_code(modern),
-            versions={package: version(package) for package in packages},
-            threads=recorded_threads() | {"torch": str(torch.get_num_threads())},
         )
 
     def score(
