@@ -124,7 +124,7 @@ def test_a_cause_leaves_one_small_request_that_fails_until_it_is_mended(
         ("scale=86400:features.user_age_days", "seconds instead of days"),
         ("hour_shift:features.hour_tokyo", "9 hours later"),
         ("swap_columns:features.ad_impressions", "features.ad_clicks"),
-        ("hash_seed:features.segment", "another hash"),
+        ("hash_seed:features.category", "another hash"),
         ("missing_zero_swap:features.price", "missing"),
     ],
 )
