@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -82,6 +82,15 @@ class ChannelNoise:
         noisy = ~(_rms(apart) <= bounds)
         beyond: _Mask = ~(apart <= PEAK * bounds) | (noisy & ~(apart <= bounds))
         return beyond.reshape(np.broadcast(reference, challenger).shape)
+
+    def of_columns(self, columns: NDArray[np.int64]) -> ChannelNoise:
+        """For some columns of [row, column], where a row holds all channels once or several times."""
+        channels = columns % len(self.noise)
+        return replace(
+            self,
+            noise=tuple(self.noise[channel] for channel in channels),
+            size=tuple(self.size[channel] for channel in channels),
+        )
 
     def text(self) -> str:
         """As reports show it."""

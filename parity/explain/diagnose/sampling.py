@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.explain.diagnose.evidence import Evidence
 from parity.explain.diagnose.sample import Places, Sample
+from parity.noise import ChannelNoise
 from parity.tolerance import Mask
 from replay.trace import Array
 
@@ -67,7 +68,10 @@ def few_channels(evidence: Evidence) -> Evidence | None:
     ours, theirs = evidence.reference.reshape(rows, -1), evidence.challenger.reshape(rows, -1)
     chosen = np.linspace(0, width - 1, max(min(FEW_CHANNELS, MAX_CELLS // rows), 1))
     at = np.unique(chosen.astype(np.int64))
-    return replace(evidence, reference=ours[:, at], challenger=theirs[:, at])
+    tolerance = evidence.tolerance
+    if isinstance(tolerance, ChannelNoise):
+        tolerance = tolerance.of_columns(at)
+    return replace(evidence, reference=ours[:, at], challenger=theirs[:, at], tolerance=tolerance)
 
 
 def _wide(values: Array) -> Array:

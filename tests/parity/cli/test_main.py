@@ -102,7 +102,7 @@ def test_every_listed_command_is_there(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["rplay"], "no command is called 'rplay' (known: replay, gate, "),
+        (["rplay"], "no command is called 'rplay' (known: replay, ladder, gate, "),
         (["--wrong"], "No such option"),
         (["gate"], "Missing argument 'RUN'"),
         (["gate", "x"], "Missing option '--artifact'"),

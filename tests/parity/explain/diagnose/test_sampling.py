@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from parity.explain.diagnose.evidence import Evidence
@@ -10,6 +12,7 @@ from parity.explain.diagnose.sampling import (
     held_back,
     sample_of,
 )
+from parity.noise import ChannelNoise
 from parity.tolerance import Exact
 
 EXACT = Exact(why="discrete")
@@ -67,6 +70,25 @@ def test_of_a_wide_layer_some_channels_of_every_row_are_looked_at_too() -> None:
     assert found.reference.shape == (1000, FEW_CHANNELS)
     narrow = an_evidence(reference[:, :4], reference[:, :4], requests)
     assert few_channels(narrow) is None
+
+
+def test_each_channel_that_is_looked_at_keeps_its_own_noise() -> None:
+    """Of [row, token, channel] the channels come once a token."""
+    requests = np.repeat(np.arange(100), 10)
+    reference = np.ones((1000, 8, 64), dtype=np.float32)
+    challenger = reference + np.float32(1.0)
+    loud = ChannelNoise(
+        margin=4.0, noise=(1e-3,) * 63 + (10.0,), size=(1.0,) * 64, why="the last one is loud"
+    )
+
+    found = few_channels(replace(an_evidence(reference, challenger, requests), tolerance=loud))
+
+    assert found is not None
+    sample = sample_of(found)
+    assert sample is not None
+    differs = sample.differs.reshape(-1, FEW_CHANNELS)
+    assert differs[:, :-1].all()
+    assert not differs[:, -1].any()
 
 
 def test_a_value_repeated_over_a_requests_candidates_is_one_observation() -> None:
