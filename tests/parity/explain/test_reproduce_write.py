@@ -49,8 +49,7 @@ def test_a_cause_is_one_candidate_that_shows_it_and_nothing_else(
 def test_only_the_fields_that_the_cause_needs_are_left(tmp_path: Path) -> None:
     bundle, request = read_bundle(the_bundle(written(tmp_path, toy(features__price=1.5))))
 
-    # The toy can not read a null category; everything else is null.
-    assert set(bundle.shrunk.kept) == {"candidate.price", "candidate.category"}
+    assert set(bundle.shrunk.kept) == {"candidate.price"}  # everything else is null
     assert request.column("user.age_days").null_count == 1
     assert request.column("candidate.affinity").null_count == 1
     assert request.column("candidate.bid_micros").null_count == 0
