@@ -280,7 +280,8 @@ def _table(found: Mapping[str, Any], checkpoints: int, count: int) -> str:
             f"| {name} | {one['compared']} | {results.count('exact')} | {results.count('missed')} | "
             f"{results.count('wrong')} | {len(one['benign'])} | {alarms} | {one['cpu_s_a_fault']} |"
         )
-    lines += ["", "Not exact:", ""]
+    inexact = any(row["result"] != "exact" for one in found.values() for row in one["faults"])
+    lines += ["", "Not exact:", ""] if inexact else [""]
     for name, one in found.items():
         for row in one["faults"]:
             if row["result"] != "exact":
