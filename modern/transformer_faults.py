@@ -257,12 +257,15 @@ class _InterestInverted(InterestAttention):
 
 
 class _LeftOn(nn.Module):
-    """Dropout as in training, by a seed of its own: a drill gives the same twice."""
+    """Dropout as in training, drawn by the place of a value: the same twice, and in a graph too.
+
+    A generator can not be exported. Source of the hash: Knuth, "Sorting and searching", 6.4.
+    """
 
     def forward(self, x_XD: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        kept_XD = torch.rand(x_XD.shape, generator=generator) >= DROPPED
-        return x_XD * kept_XD / (1 - DROPPED)
+        place_X = torch.arange(x_XD.numel(), device=x_XD.device)
+        drawn_XD = (place_X * 2654435761 % 2**32).view(x_XD.shape) / 2**32
+        return x_XD * (drawn_XD >= DROPPED) / (1 - DROPPED)
 
 
 def _inverted(bias: Tensor | None) -> Tensor | None:
