@@ -105,7 +105,8 @@ def train(of: Run, work: Work, device: str) -> str:
     )
     trained = f"{of.name}: {cpu_s:.0f} s of a processor"
     if not work.predictions(of.name).exists():
-        work.note(of.name, {"cpu_s": cpu_s, "wall_s": time.time() - started, "device": device})
+        facts = {"cpu_s": cpu_s, "wall_s": time.time() - started, "device": device}
+        work.note(of.name, facts | {"trained_on": machine()})
     for histories in of.histories:
         name = of.name if histories == "own" else f"{of.name}-{histories}"
         if not work.predictions(name).exists():
