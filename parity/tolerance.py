@@ -215,14 +215,13 @@ def ulp(reference: NDArray[Any], challenger: NDArray[Any]) -> Floats:
     coarser = max(
         (np.finfo(reference.dtype), np.finfo(challenger.dtype)), key=lambda info: float(info.eps)
     )
-    magnitude = np.maximum(
-        np.abs(np.asarray(reference, dtype=np.float64)),
-        np.abs(np.asarray(challenger, dtype=np.float64)),
-    )
-    _, exponent = np.frexp(magnitude)
-    exponent = np.where(magnitude == 0.0, coarser.minexp, exponent - 1)
-    units = np.ldexp(1.0, np.maximum(exponent, coarser.minexp) - coarser.nmant)
-    return np.where(np.isfinite(magnitude), units, np.nan)
+    magnitude = np.maximum(np.abs(reference), np.abs(challenger))
+    # The exponent's bits alone are the power of two at or below; of NaN, too, they are infinity's.
+    words = f"u{magnitude.dtype.itemsize}"
+    exponent = np.array(np.inf, magnitude.dtype).view(words)
+    power: Floats = (magnitude.view(words) & exponent).view(magnitude.dtype).astype(np.float64)
+    units: Floats = np.maximum(power, float(coarser.tiny)) * float(coarser.eps)
+    return np.where(np.isfinite(power), units, np.nan)
 
 
 def _of_one_value(entry: Planned) -> Tolerance | None:

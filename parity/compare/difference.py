@@ -166,6 +166,8 @@ def _real(
     tolerance: Tolerance | Sampled,
     slack: Floats | None,
 ) -> Difference:
+    if not len(suspects) and np.isfinite(ours).all():
+        return Difference(differs=np.zeros(len(ours), np.bool_), distance=np.zeros(len(ours)))
     missing_ours, bad_ours = _not_finite(ours, declared=pair.reference.missing == "nan")
     missing_theirs, bad_theirs = _not_finite(theirs, declared=pair.challenger.missing == "nan")
     bad = bad_ours | bad_theirs

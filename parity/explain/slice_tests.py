@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
 from parity.tolerance import Floats, Mask
 
@@ -49,7 +48,7 @@ def _between(size: Ints, meets: Ints, apart: Ints) -> float | None:
     if not (0 < much.sum() < len(size)) or not (0 < differs.sum() < len(size)):
         return None
     hits = int((much & differs).sum())
-    return float(hypergeom.sf(hits - 1, len(size), int(differs.sum()), int(much.sum())))
+    return more_hits(hits - 1, len(size), int(differs.sum()), int(much.sum()))
 
 
 def _within(size: Ints, meets: Ints, apart: Ints, both: Ints) -> float | None:
@@ -60,8 +59,28 @@ def _within(size: Ints, meets: Ints, apart: Ints, both: Ints) -> float | None:
     size, meets, apart, both = size[speaks], meets[speaks], apart[speaks], both[speaks]
     above = both * size > meets * apart
     # More than m * k / n of a whole number is at least its floor, and one more.
-    chance: Floats = hypergeom.sf(meets * apart // size, size, apart, meets)
-    return _at_least(int(above.sum()), np.sort(chance))
+    chances = [
+        more_hits(expected, *counts)
+        for expected, *counts in zip(meets * apart // size, size, apart, meets, strict=True)
+    ]
+    return _at_least(int(above.sum()), np.sort(chances))
+
+
+def more_hits(hits: int, size: int, good: int, drawn: int) -> float:
+    """The chance of more than `hits` good ones in `drawn` of `size`, of which `good` are good.
+
+    The hypergeometric distribution's upper tail. scipy.stats has it, and takes as long to import
+    as a small replay.
+    """
+    counts = np.arange(max(hits + 1, drawn - (size - good)), min(good, drawn) + 1)
+    factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, size + 1)))])
+
+    def ways(of: int, taken: Ints | int) -> Floats:
+        logarithm: Floats = factorial[of] - factorial[taken] - factorial[of - taken]
+        return logarithm
+
+    chances = ways(good, counts) + ways(size - good, drawn - counts) - ways(size, drawn)
+    return min(1.0, float(np.exp(chances).sum()))
 
 
 def _at_least(count: int, chances: Floats) -> float:

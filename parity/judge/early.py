@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from math import lgamma
 from types import MappingProxyType
-
-from scipy.special import gammaln
 
 # Bets on the share of differing requests, as multiples of the tested rate, with their stakes.
 # Most is bet on none at all, which is what a faithful translation has.
@@ -114,11 +113,11 @@ def _log_likelihood(there: int, compared: int, differing: int, day: int) -> floa
     left, others = there - differing, (day - there) - (compared - differing)
     if left < 0 or others < 0:
         return -math.inf
-    return float(
-        gammaln(day - compared + 1)
-        - gammaln(left + 1)
-        - gammaln(others + 1)
-        - gammaln(day + 1)
-        + gammaln(there + 1)
-        + gammaln(day - there + 1)
+    return (
+        lgamma(day - compared + 1)
+        - lgamma(left + 1)
+        - lgamma(others + 1)
+        - lgamma(day + 1)
+        + lgamma(there + 1)
+        + lgamma(day - there + 1)
     )

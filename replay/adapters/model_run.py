@@ -81,6 +81,8 @@ class ModelRun:
             return {
                 name: np.empty((0, *tensors[name].shape), tensors[name].dtype) for name in record
             }
+        if len(chunks) == 1:
+            return chunks[0]
         return {name: np.concatenate([part[name] for part in chunks]) for name in record}
 
     def _read(self, tensor: object) -> Array:

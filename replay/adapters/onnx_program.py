@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]  # it comes without types
 from onnx import AttributeProto, ModelProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from replay.adapters import onnx_surgery as surgery
 from replay.adapters.onnx_double import NARROW, WIDE, in_float64
@@ -92,7 +91,7 @@ class OnnxProgram:
         for suffix, values in ((surgery.USED, given), (surgery.NOISE, noise)):
             feed |= {
                 f"{self._tensor[name]}{suffix}": np.ascontiguousarray(
-                    np.moveaxis(array, 0, self._axis[name])
+                    np.moveaxis(array, 0, self._axis[name]) if self._axis[name] else array
                 )
                 for name, array in values.items()
             }
@@ -101,8 +100,7 @@ class OnnxProgram:
         names = list(record)
         found = session.run([self._tensor[name] for name in names], feed) if names else []
         return {
-            name: np.moveaxis(array, self._axis[name], 0)
-            for name, array in zip(names, found, strict=True)
+            name: self._rows_first(name, array) for name, array in zip(names, found, strict=True)
         }
 
     def run_bare(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -111,9 +109,7 @@ class OnnxProgram:
         outputs = [output.name for output in self._bare.get_outputs()]
         found = self._bare.run(outputs, {name: inputs[name] for name in self.inputs})
         return {
-            f"{surgery.RETURNED}{name}": np.moveaxis(
-                array, self._axis[f"{surgery.RETURNED}{name}"], 0
-            )
+            f"{surgery.RETURNED}{name}": self._rows_first(f"{surgery.RETURNED}{name}", array)
             for name, array in zip(self._returned, found, strict=True)
             if f"{surgery.RETURNED}{name}" in self._axis
         }
@@ -161,6 +157,10 @@ class OnnxProgram:
                     text = value.decode(errors="replace") if isinstance(value, bytes) else value
                     found[f"{place}.{attribute.name}"] = str(text)
         return found
+
+    def _rows_first(self, name: str, array: Array) -> Array:
+        axis = self._axis[name]
+        return np.moveaxis(array, axis, 0) if axis else array
 
     def _twin(self, **changed: object) -> OnnxProgram:
         twin = copy.copy(self)
@@ -259,6 +259,8 @@ class OnnxProgram:
 
     def _open(self, model: ModelProto, *, optimised: bool = False) -> Any:
         if self._is_wide:
+            from onnx.reference import ReferenceEvaluator  # heavy, and seldom needed
+
             return ReferenceEvaluator(model)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = self._threads

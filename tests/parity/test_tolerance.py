@@ -72,6 +72,18 @@ def test_an_ulp_is_that_of_the_coarser_dtype_and_does_not_vanish_at_zero() -> No
     assert zero[0] == np.nextafter(np.float32(0), np.float32(1))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_an_ulp_is_the_step_downwards_from_the_largest_value_and_infinity_has_none(dtype) -> None:
+    """Masked scores are the lowest finite value: an infinite ulp would allow anything there."""
+    largest = np.finfo(dtype).max
+    values = np.array([largest, -largest, np.inf, np.nan], dtype)
+
+    units = ulp(values, values)
+
+    assert units[0] == units[1] == float(largest) - float(np.nextafter(largest, dtype(0)))
+    assert np.isnan(units[2:]).all()
+
+
 def test_ids_beyond_the_floats_are_told_apart() -> None:
     a = np.array([2**62, 2**53], np.int64)
 

@@ -7,12 +7,13 @@ the reference's, by more than a margin; it is answered with the request as unit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from parity.judge.metrics.corrections import corrected
 from parity.judge.metrics.intervals import LEVEL
@@ -131,7 +132,7 @@ def _figures(
     y = by_request(clicked, of.reference), by_request(clicked, of.challenger)
     shown = [float(side_p.sum() / side_y.sum()) for side_p, side_y in zip(p, y, strict=True)]
     influence = (p[1] - shown[1] * y[1]) / y[1].sum() - (p[0] - shown[0] * y[0]) / y[0].sum()
-    half = float(norm.isf((1 - level) / 2) * np.sqrt(np.sum(influence**2)))
+    half = float(NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(np.sum(influence**2)))
     difference = shown[1] - shown[0]
     chance = [
         (side * (1.0 - side)) * mask
@@ -181,4 +182,4 @@ def _above(values: Floats, variance: float) -> float:
     scale = float(np.sqrt(max(np.sum(values**2), variance)))
     if scale == 0.0:
         return 1.0
-    return float(norm.sf(total / scale))
+    return 0.5 * math.erfc(total / scale / math.sqrt(2.0))

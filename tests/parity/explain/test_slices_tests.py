@@ -5,8 +5,9 @@ from math import comb
 
 import numpy as np
 import pytest
+from scipy.stats import hypergeom
 
-from parity.explain.slice_tests import p_value
+from parity.explain.slice_tests import more_hits, p_value
 
 
 def test_between_requests_it_is_fisher_s_exact_test() -> None:
@@ -72,6 +73,16 @@ def test_the_level_is_kept_over_every_way_rows_can_fall() -> None:
 
     for level in (0.01, 0.05, 0.1, 0.3, 0.7):
         assert (ps <= level + 1e-12).mean() <= level + 1e-12
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 700])
+def test_the_hypergeometric_tail_is_scipy_s(size: int) -> None:
+    rng = np.random.default_rng(size)
+    for good, drawn in [(0, size), (size, size), *rng.integers(0, size + 1, (60, 2)).tolist()]:
+        for hits in {-1, 0, good * drawn // size, min(good, drawn) - 1, min(good, drawn)}:
+            expected = hypergeom.sf(hits, size, good, drawn)
+
+            assert more_hits(hits, size, good, drawn) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
