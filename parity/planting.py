@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from parity.log_plants import LOG_KINDS, PREFIX, Misreading, MisreadStack
 from parity.value_kinds.kind import Change
@@ -181,13 +182,14 @@ class PlantedStack:
                 if one.checkpoint not in given
             }
         trace = self._stack.score(batch, capture=capture, given=carried)
-        return make_trace(
+        changed = make_trace(
             stack=self.name,
             keys=trace.keys,
-            values={**trace.values, **recorded},
+            values=recorded,
             checkpoints=graph,
-            capture=capture,
+            capture=[name for name in capture if name in recorded],
         )
+        return replace(trace, values=MappingProxyType({**trace.values, **changed.values}))
 
     def _groups(
         self, capture: Collection[str], given: Mapping[str, Array]
