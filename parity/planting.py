@@ -182,14 +182,14 @@ class PlantedStack:
                 if one.checkpoint not in given
             }
         trace = self._stack.score(batch, capture=capture, given=carried)
-        changed = make_trace(
+        planted = make_trace(
             stack=self.name,
             keys=trace.keys,
             values=recorded,
             checkpoints=graph,
             capture=[name for name in capture if name in recorded],
         )
-        return replace(trace, values=MappingProxyType({**trace.values, **changed.values}))
+        return replace(trace, values=MappingProxyType({**trace.values, **planted.values}))
 
     def _groups(
         self, capture: Collection[str], given: Mapping[str, Array]
