@@ -38,7 +38,7 @@ compiled() { "$PY" -m modern bench --device cuda --seconds 0 "$@" 2>&1 | grep -v
 
 rung7() {
   if [ ! -d build/rung7/modern ]; then echo "no trained model in build/rung7: rung 7 is not judged"; return; fi
-  "$PY" -m parity ladder --config benchmarks/gpu/rung7.yaml --date 2026-01-16 --format json >"$OUT/rung7.json"
+  "$PY" -m parity ladder --config benchmarks/gpu/rung7.yaml --date 2026-01-11 --format json >"$OUT/rung7.json"
   "$PY" - "$OUT/rung7.json" <<'EOF'
 import json, sys
 for one in json.load(open(sys.argv[1]))["rungs"]:
@@ -62,7 +62,7 @@ prepare() {
 }
 
 artifact() {
-  bench artifact --artifact build/rung7/modern --like build/rung7/logs/date=2026-01-16 --form shared --mode graph
+  bench artifact --artifact build/rung7/modern --like build/rung7/logs/date=2026-01-11 --form shared --mode graph
 }
 
 export -f facts tests bench compiled rung7 prepare artifact

@@ -128,7 +128,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", type=Path, default=ROOT / "build/rung7/modern")
     parser.add_argument("--stack", default="modern.engine_stack:open_stack")
-    parser.add_argument("--log", type=Path, default=ROOT / "build/rung7/logs/date=2026-01-16")
+    parser.add_argument("--log", type=Path, default=ROOT / "build/rung7/logs/date=2026-01-11")
     parser.add_argument("--deadline-ms", type=float, default=250.0)
     parser.add_argument("--factor", type=float, default=3.0, help="of the capacity found (3)")
     parser.add_argument("--seconds", type=float, default=120.0)

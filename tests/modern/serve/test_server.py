@@ -215,6 +215,16 @@ def test_sigterm_lets_no_request_go_without_its_answer(log: Path) -> None:
     assert (ready, status, code) == (503, 200, 0)
 
 
+def test_a_client_hears_that_its_time_is_up_before_it_is_up(log: Path) -> None:
+    with serving("--like", str(log), "--options", '{"base_ms": 9000}') as server:
+        start = time.monotonic()
+        status, _ = server.infer(json_body(logged_batch(1)), {"X-Deadline-Ms": "8000"})
+        took = time.monotonic() - start
+
+    assert status == 504
+    assert took < 8.0
+
+
 def until_batch_runs(server: Server) -> None:
     """Wait for the one request to be out of the queue and under the thread."""
     for _ in range(200):
