@@ -68,8 +68,8 @@ def lightgbm_cases(seed: int) -> list[Case]:
     return cases
 
 
-def trained(objective: str, growth: str, *, seed: int) -> Case:
-    """One model; its shape is drawn by the seed."""
+def trained(objective: str, growth: str, *, seed: int, smallest: bool = False) -> Case:
+    """One model; its shape is drawn by the seed, or trees of three leaves, and two iterations."""
     rng = np.random.default_rng(seed)
     kind, own = OBJECTIVES[objective]
     grown = dict(GROWTHS[growth])
@@ -85,7 +85,11 @@ def trained(objective: str, growth: str, *, seed: int) -> Case:
         group=[GROUP_SIZE] * (ROWS // GROUP_SIZE) if kind == "group" else None,
         categorical_feature=categorical, params={"verbose": -1},
     )  # fmt: skip
-    booster = lightgbm.train(params, data, num_boost_round=int(rng.integers(1, 9)))
+    rounds = int(rng.integers(1, 9))
+    if smallest:
+        params["num_leaves"] = 3
+        rounds = 2
+    booster = lightgbm.train(params, data, num_boost_round=rounds)
     text = booster.model_to_string()
     loaded = lightgbm.Booster(model_str=text)
     return Case(

@@ -71,8 +71,10 @@ def xgboost_cases(seed: int) -> list[Case]:
     return cases
 
 
-def trained(objective: str, growth: str, *, seed: int, ubjson: bool = False) -> Case:
-    """One model; its shape is drawn by the seed."""
+def trained(
+    objective: str, growth: str, *, seed: int, ubjson: bool = False, smallest: bool = False
+) -> Case:
+    """One model; its shape is drawn by the seed, or trees of one split, and one iteration or two."""
     rng = np.random.default_rng(seed)
     kind, own = OBJECTIVES[objective]
     grown = dict(GROWTHS[growth])
@@ -84,8 +86,14 @@ def trained(objective: str, growth: str, *, seed: int, ubjson: bool = False) -> 
         "objective": objective, "max_depth": int(rng.integers(1, 8)), "eta": 0.3, "nthread": 1,
         "seed": seed, "verbosity": 0, **own, **grown,
     }  # fmt: skip
+    rounds = int(rng.integers(1, 9))
+    if smallest:
+        params |= {"max_depth": 1, "max_leaves": 2}
+        if "quantile_alpha" in params:
+            params["quantile_alpha"] = [0.2, 0.9]
+        rounds = 2 if "dart" in growth else 1  # DART drops no first tree.
     matrix = _labelled(features, kind, rng, categories=categories)
-    booster = xgboost.train(params, matrix, num_boost_round=int(rng.integers(1, 9)))
+    booster = xgboost.train(params, matrix, num_boost_round=rounds)
     data = bytes(booster.save_raw("ubj" if ubjson else "json"))
     loaded = xgboost.Booster({"nthread": 1}, model_file=bytearray(data))
     return Case(
