@@ -80,7 +80,7 @@ def run_forward(
     watch = _Watch(model, inputs, record, given or {})
     logits = np.empty((inputs.num_candidates, len(model.config.tasks)), dtype=np.float32)
     with torch.inference_mode(), watch.hooked(model):
-        for requests in _chunks(inputs, apart=stored):
+        for requests in like_sized(inputs, apart=stored):
             steps = step_slots(inputs, requests)
             of_request = [x.to(device) for x in request_tensors(inputs, requests, steps)]
             most = int(np.diff(inputs.candidate_offsets)[requests].max())
@@ -192,8 +192,9 @@ def _before(model: RankingTransformer, old: OldSegments | None, requests: Ints) 
     )
 
 
-def _chunks(inputs: ModelInputs, *, apart: NDArray[np.bool_]) -> Iterator[Ints]:
+def like_sized(inputs: ModelInputs, *, apart: NDArray[np.bool_] | None = None) -> Iterator[Ints]:
     """Requests of like size together, so that little of a chunk is padding; those apart for themselves."""
+    apart = np.zeros(len(inputs), np.bool_) if apart is None else apart
     candidates, steps = np.diff(inputs.candidate_offsets), np.diff(inputs.step_offsets)
     order = np.lexsort((np.arange(len(inputs)), steps, candidates, apart))
     first = most = longest = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -13,33 +13,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modern.calibration import pctr_from_logits
-from modern.features import compute_features
-from modern.features_columns import Columns, integers
-from modern.forward import Forward, run_forward
-from modern.history import StepTimes
-from modern.history_lookup import OldSegments, look_up
+from modern.gradients import gradients_of
+from modern.history_lookup import look_up
 from modern.history_store import HistoryStore, open_store
 from modern.identity import torch_identity
-from modern.inputs import ModelInputs, history_keys, inputs_from_features, no_times
-from modern.module_places import AGE, AGE_BUCKET, OLD, PLACE, WEIGHT, ModulePlace, module_places
 from modern.port_numerics import TWO_THREADS, on_threads, refuse_discrete
-from modern.port_stack import ranks
 from modern.precompute import artifact_key, check_precomputable
 from modern.transformer_artifact import TransformerArtifact, in_form, load_artifact
-from modern.transformer_checkpoints import logit_name, probability_name, transformer_checkpoints
-from modern.transformer_config import Form, Task
+from modern.transformer_checkpoints import transformer_checkpoints
+from modern.transformer_config import Form
 from modern.transformer_faults import put_fault, transformer_faults
+from modern.transformer_run import RunForward, TransformerRun
 from replay.capabilities import Fault
 from replay.checkpoint import CheckpointGraph
 from replay.digests import digest_of_json, digest_of_path
-from replay.errors import ConfigError
+from replay.errors import ConfigError, StackError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
-
-# Inputs, modules to record, and modules to values given for them, to what the pass gave.
-RunForward = Callable[[ModelInputs, Sequence[ModulePlace], Mapping[ModulePlace, Array]], Forward]
 
 
 def open_stack(
@@ -138,7 +129,7 @@ class TransformerStack:
         """
         wanted = {name: self.checkpoints[name] for name in capture}
         check_given(given, self.checkpoints, batch.keys, stack=self.name)
-        run = _Run(
+        run = TransformerRun(
             self.artifact,
             batch,
             capture=frozenset(wanted),
@@ -181,16 +172,30 @@ class TransformerStack:
             StackError: A checkpoint without real values.
         """
         refuse_discrete(self.checkpoints, capture, stack=self.name)
-        run = _Run(
-            replace(self.artifact, model=deepcopy(self.artifact.model).double()),
-            batch,
-            capture=frozenset(capture),
-            given=given,
-            look_up=None,
-            lookups=Counter(),
-            forward=None,
-        )
+        wide = replace(self.artifact, model=deepcopy(self.artifact.model).double())
+        run = self._run(wide, batch, capture, given)
         return {name: np.asarray(run.produced(name), np.float64) for name in capture}
+
+    def gradients(
+        self, batch: RequestBatch, capture: Collection[str], weights: Array
+    ) -> dict[str, Array]:
+        """As `replay.capabilities.Differentiates`; codes, and ages that are read by bucket, have none.
+
+        Raises:
+            StackError: Another program than the artifact's own model runs the modules.
+        """
+        if self.forward is not None:
+            raise StackError(
+                "an exported program gives no gradients.",
+                where=f"stack {self.name!r}",
+                fix="differentiate the artifact it was exported from",
+            )
+        run = self._run(self.artifact, batch, self.checkpoints)
+        places = [p for name, p in run.modules.items() if name in capture and not p.discrete]
+        found = gradients_of(self.artifact.model, run.inputs(), weights, places=places)
+        layout = self.artifact.layout
+        by_name = found.modules | found.of_features(layout) | {"logit": np.asarray(weights)}
+        return {name: by_name[name] for name in capture if name in by_name}
 
     def faults(self) -> tuple[Fault, ...]:
         """Every fault it can really be given."""
@@ -240,152 +245,20 @@ class TransformerStack:
                 found[f"{path}.approximate"] = module.approximate
         return found
 
-
-class _Run:
-    """One batch: every checkpoint computed at most once, from what is given where it is."""
-
-    def __init__(
+    def _run(
         self,
         artifact: TransformerArtifact,
         batch: RequestBatch,
-        *,
-        capture: frozenset[str],
-        given: Mapping[str, Array],
-        look_up: Callable[[ModelInputs, Counter[str]], OldSegments] | None,
-        lookups: Counter[str],
-        forward: RunForward | None,
-    ) -> None:
-        self.artifact = artifact
-        self.batch = batch
-        self.capture = capture
-        self.given = given
-        self.look_up = look_up
-        self.lookups = lookups
-        self.run_forward = forward
-        self.feature_set = artifact.feature_set
-        self.history = history_keys(artifact.config.history)
-        tasks = artifact.config.transformer.tasks
-        self.tasks = {logit_name(artifact, task): place for place, task in enumerate(tasks)}
-        self.probabilities = {probability_name(artifact, task): task for task in tasks}
-        self.modules = {
-            place.path: place
-            for place in module_places(artifact.layout, artifact.config.transformer)
-        }
-
-    def produced(self, name: str) -> Array:
-        """What the stack computes at a checkpoint."""
-        if name.startswith("features."):
-            return self.features[name.removeprefix("features.")]
-        if name == AGE_BUCKET and self.look_up is not None:
-            return self._age_bucket()
-        if name in self.modules:
-            return self.forward.recorded[name]
-        if name in self.tasks:
-            return self._logit(self.tasks[name])
-        if name in self.probabilities:
-            return self._probability(self.probabilities[name])
-        steps: dict[str, Callable[[], Array]] = {
-            AGE: lambda: self.times.age_hours,
-            OLD: lambda: self.times.old,
-            WEIGHT: lambda: self.weight,
-            PLACE: lambda: self.place,
-            "ecpm_micros": self._ecpm_micros,
-        }
-        return steps.get(name, self._rank)()
-
-    def used(self, name: str) -> Array:
-        """What the stack carries on with: what was given, else what it computed."""
-        return self.given[name] if name in self.given else self.produced(name)
-
-    @cached_property
-    def features(self) -> Mapping[str, Array]:
-        """Feature name to what the stack computes; only those that somebody reads."""
-        captured = {n.removeprefix("features.") for n in self.capture if n.startswith("features.")}
-        by_history = {AGE, OLD, PLACE, WEIGHT} & self.capture
-        names = {feature.name for feature in self.feature_set.everything}
-        if len(captured) + len(by_history) == len(self.capture):
-            # Nothing but features, and what is read of a history by them.
-            names = captured | (set(self.history.collapse_by) if by_history else set())
-        return compute_features(self.batch, self.feature_set, names=names)
-
-    @cached_property
-    def times(self) -> StepTimes:
-        """What the stack computes of when steps happened."""
-        if not self.feature_set.steps:
-            return no_times()
-        return self.artifact.history_code.step_times(Columns(self.batch), self.history)
-
-    @cached_property
-    def weight(self) -> Array:
-        """How many steps each step stands for, from what is used of times and features."""
-        keys = {name: self.used(f"features.{name}") for name in self.history.collapse_by}
-        return self.artifact.history_code.step_weights(
-            self.batch.keys.step_offsets, self._used_times(), keys, self.history
+        capture: Collection[str],
+        given: Mapping[str, Array] = EMPTY,
+    ) -> TransformerRun:
+        """A batch through a model of its own, without the store and what else may run it."""
+        return TransformerRun(
+            artifact,
+            batch,
+            capture=frozenset(capture),
+            given=given,
+            look_up=None,
+            lookups=Counter(),
+            forward=None,
         )
-
-    @cached_property
-    def place(self) -> Array:
-        """Which steps are read, from what is used of their segments and weights."""
-        return self.artifact.history_code.step_places(
-            self.batch.keys.step_offsets, self.used(OLD), self.used(WEIGHT), self.history
-        )
-
-    @cached_property
-    def forward(self) -> Forward:
-        """One pass through the modules, over what was given for features and modules."""
-        inputs, old = self._inputs(), None
-        captured = self.capture if self.look_up is None else self.capture - {AGE_BUCKET}
-        record = [self.modules[name] for name in self.modules if name in captured]
-        given = {
-            self.modules[name]: array for name, array in self.given.items() if name in self.modules
-        }
-        if self.run_forward is not None:
-            return self.run_forward(inputs, record, given)
-        if self.look_up is not None and not any(p.axis == "step" for p in (*record, *given)):
-            old = self.look_up(inputs, self.lookups)
-        return run_forward(self.artifact.model, inputs, old=old, record=record, given=given)
-
-    def _inputs(self) -> ModelInputs:
-        feature_set = self.feature_set
-        features = {f.name: self.used(f"features.{f.name}") for f in feature_set.everything}
-        reads = bool(feature_set.steps)
-        return inputs_from_features(
-            features,
-            feature_set,
-            keys=self.batch.keys,
-            times=self._used_times(),
-            weight=self.used(WEIGHT) if reads else np.zeros(0, np.float32),
-            place=self.used(PLACE) if reads else np.zeros(0, np.int32),
-        )
-
-    def _age_bucket(self) -> Array:
-        """Of every step that is read, also of those that a store spares the model.
-
-        A replay screens all that is exact on every request: that must not keep it from the store.
-        """
-        ages = torch.from_numpy(self.used(AGE).copy())
-        buckets: Array = self.artifact.model.step_tokens.age(ages).numpy()
-        return np.where(self.used(PLACE) >= 0, buckets, -1)
-
-    def _used_times(self) -> StepTimes:
-        if not self.feature_set.steps:
-            return no_times()
-        return StepTimes(age_hours=self.used(AGE), old=self.used(OLD))
-
-    def _logit(self, place: int) -> Array:
-        return self.forward.logits[:, place]
-
-    def _probability(self, task: Task) -> Array:
-        logit = self.used(logit_name(self.artifact, task))
-        return pctr_from_logits(logit, self.artifact.calibrations[task])
-
-    def _ecpm_micros(self) -> Array:
-        money = self.artifact.feature_set.money
-        assert money is not None, "declared only where there is money"
-        bids = integers(self.batch.column(money))
-        ecpm: Array = 1000.0 * self.used("pctr").astype(np.float64) * bids
-        return ecpm
-
-    def _rank(self) -> Array:
-        ranked_by = "pctr" if self.artifact.feature_set.money is None else "ecpm_micros"
-        return ranks(self.used(ranked_by), self.batch.keys)

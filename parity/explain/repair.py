@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -128,9 +129,10 @@ class _Signed:
         return cls(pair=pair, signs=signs, usable=usable, probe=probe) if signs.any() else None
 
     def at(self, trace: Trace, given: Mapping[str, Array]) -> float:
-        """Mean over the rows that are finite without a repair."""
+        """Mean over the rows that are finite without a repair; the same in any order of rows."""
         apart = signed_difference(self.pair, self.probe, trace, given)
-        return float(np.mean(self.signs[self.usable] * apart[self.usable]))
+        closed = self.signs[self.usable] * apart[self.usable]
+        return math.fsum(closed) / len(closed)
 
 
 def signed_difference(pair: Pair, probe: Probe, trace: Trace, given: Mapping[str, Array]) -> Floats:
@@ -163,7 +165,7 @@ def _money(probe: Probe) -> float | None:
         return None
     values = np.abs(probe.reference[pair.name].astype(np.float64))
     finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else None
+    return math.fsum(finite) / finite.size if finite.size else None
 
 
 def _carried(trace: Trace, given: Mapping[str, Array]) -> Trace:
