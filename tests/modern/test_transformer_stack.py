@@ -245,7 +245,7 @@ def test_only_what_is_needed_is_computed(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the model ran")
 
-    monkeypatch.setattr("modern.transformer_stack.run_forward", never)
+    monkeypatch.setattr("modern.transformer_run.run_forward", never)
     pctr = np.full(batch.num_candidates, 0.5, dtype=np.float32)
 
     stack.score(batch, capture=("features.price",))
