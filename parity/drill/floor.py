@@ -15,6 +15,8 @@ from replay.trace import Array, Trace
 # A step may round each side's value once, and round what it rounds: below this many units in the
 # last place nobody can tell a mistake from arithmetic.
 ULPS = 4.0
+# Trailing bits of a float32 that are 0 in every bfloat16 and float16 value.
+_NARROW_BITS = (16, 13)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +62,36 @@ def above(bench: Bench, floor: Floor, planted: Trace) -> list[str]:
             planted[pair.challenger.name],
             pair,
             floor.largest[pair.name],
+            _coarser(bench.reference[pair.reference.name], bench.clean[pair.challenger.name]),
         ).any()
     ]
 
 
-def _beyond(clean: Array, planted: Array, pair: Pair, largest: float) -> Mask:
+def _beyond(clean: Array, planted: Array, pair: Pair, largest: float, coarser: float) -> Mask:
     if clean.dtype.kind != "f":
         differs: Mask = clean != planted
         return differs
     apart = np.isnan(clean) != np.isnan(planted)
     with np.errstate(invalid="ignore", over="ignore"):  # two infinities of one sign agree
         distance = np.abs(clean.astype(np.float64) - planted.astype(np.float64))
-    least = largest + ULPS * _unit(clean, planted, pair)
+    least = largest + ULPS * coarser * _unit(clean, planted, pair)
     beyond: Mask = apart | (distance > np.nan_to_num(least, nan=0.0))
     return beyond
+
+
+def _coarser(ours: Array, theirs: Array) -> float:
+    """The last place of the narrow type that the challenger's float32 values come in, over float32's.
+
+    A copy in bfloat16 rounds each value onto bfloat16's grid: a change far below its last place
+    moves the value by a whole one. 1.0 where the reference's values lie on that grid too.
+    """
+    if not ours.dtype == theirs.dtype == np.float32:
+        return 1.0
+    for bits in _NARROW_BITS:
+        lost = np.uint32(2**bits - 1)
+        if not (theirs.view(np.uint32) & lost).any() and (ours.view(np.uint32) & lost).any():
+            return float(2**bits)
+    return 1.0
 
 
 def _unit(clean: Array, planted: Array, pair: Pair) -> Floats:
