@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -72,3 +73,11 @@ class CompiledPackage:
         added = compiled.double() - bare.logits.double()
         logits = (watched.logits.double() + added).to(compiled.dtype)
         return Ran(logits=logits, recorded=watched.recorded)
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Of the twin, as `modern.export_run.Program`."""
+        return self.twin.weights()
+
+    def configuration(self) -> dict[str, str]:
+        """Of the twin, as `modern.export_run.Program`."""
+        return self.twin.configuration()

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped]  # it comes without types
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -26,6 +27,7 @@ INPUTS = (
 LOGITS = "logits"
 OPSET = 20  # the newest that onnxruntime 1.32 implements whole, GELU among it
 MODULE = "modern.module:"  # in the graph's metadata: module path to its output's tensor
+_EPS = 1e-5  # what LayerNormalization has where nothing is said
 SESSIONS = 8  # open at a time: bare, all given, and a few repairs
 
 
@@ -119,6 +121,24 @@ class OnnxGraph:
             logits=torch.from_numpy(logits),
             recorded={p: torch.from_numpy(a) for p, a in zip(record, found, strict=True)},
         )
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """As `modern.export_run.Program`: the initializers, which keep the parameters' names."""
+        return {one.name: onnx.numpy_helper.to_array(one) for one in self._model.graph.initializer}
+
+    def configuration(self) -> dict[str, str]:
+        """As `modern.export_run.Program`."""
+        found: dict[str, str] = {}
+        graph = self._model.graph
+        for node, scopes in zip(graph.node, scopes_of(graph), strict=True):
+            if not scopes:
+                continue
+            plain = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+            if node.op_type == "LayerNormalization":
+                found[f"{scopes[-1]}.eps"] = str(plain.get("epsilon", _EPS))
+            elif node.op_type == "Gelu":
+                found[f"{scopes[-1]}.approximate"] = plain.get("approximate", b"none").decode()
+        return found
 
     def _session(
         self, record: frozenset[str], given: frozenset[str], values: Mapping[str, Tensor]

@@ -49,6 +49,14 @@ class Program(Protocol):
         """
         ...
 
+    def weights(self) -> Mapping[str, NDArray[Any]]:
+        """What it holds, named as in the model."""
+        ...
+
+    def configuration(self) -> Mapping[str, str]:
+        """Epsilons and activations by module path, read from its operators."""
+        ...
+
 
 def run_program(
     program: Program,

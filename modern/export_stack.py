@@ -7,6 +7,7 @@ them by what the compiler did, and by nothing else.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from modern.export import Exported, Kind, open_export, program_of
-from modern.export_run import run_program
+from modern.export_run import Program, run_program
 from modern.forward import Forward
 from modern.identity import torch_identity
 from modern.inputs import ModelInputs
@@ -29,11 +30,14 @@ from modern.transformer_stack import TransformerStack
 from replay.capabilities import Fault
 from replay.checkpoint import Checkpoint, CheckpointGraph
 from replay.digests import digest_of_json, digest_of_path
+from replay.errors import ConfigError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
 
 COMPILED = "compiled"
+# What must not matter: the model exported anew, and its graph as machine code.
+EXPORTED_AGAIN, COMPILED_AHEAD = "exported again", "compiled ahead of time"
 _PACKAGES: Mapping[Kind, tuple[str, ...]] = {
     "torch": ("torch",),
     "aoti": ("torch",),
@@ -66,12 +70,24 @@ class ExportStack:
         path: The export's folder.
         exported: What it computes with; a planted fault replaces a part of it.
         plants: The faults put into it, as "kind:checkpoint".
+        is_changed: Whether a fault changed the model, so that it has to be exported again.
+        varied: The variations that were asked for, which are made once.
     """
 
     name: str
     path: Path
     exported: Exported = field(repr=False)
     plants: tuple[str, ...] = ()
+    is_changed: bool = False
+    varied: dict[str, ExportStack] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def program(self) -> Program:
+        """What computes the logits; of several faults in one model, exported again once."""
+        exported = self.exported
+        if not self.is_changed:
+            return exported.program
+        return program_of(exported.artifact, exported.kind, exported.bounds)
 
     @cached_property
     def inner(self) -> TransformerStack:
@@ -134,14 +150,54 @@ class ExportStack:
         plants = self.inner.planted(fault).plants  # refuses what is not offered
         before = self.exported
         artifact = put_fault(before.artifact, fault)
-        program = before.program
-        if artifact.model is not before.artifact.model:
-            program = program_of(artifact, before.kind, before.bounds)
         return replace(
             self,
-            exported=replace(before, artifact=artifact, program=program),
+            exported=replace(before, artifact=artifact),
             plants=(*self.plants, *plants),
+            varied={},
+            is_changed=self.is_changed or artifact.model is not before.artifact.model,
         )
+
+    def variations(self) -> tuple[str, ...]:
+        """As `replay.capabilities.Varies`; machine code only where there is a compiler for it."""
+        can_compile = self.exported.kind == "torch" and shutil.which("c++") is not None
+        return (EXPORTED_AGAIN, COMPILED_AHEAD) if can_compile else (EXPORTED_AGAIN,)
+
+    def vary(
+        self,
+        variation: str,
+        batch: RequestBatch,
+        capture: Collection[str],
+        given: Mapping[str, Array] = EMPTY,
+    ) -> Trace:
+        """Score with the program exported, or compiled, once more.
+
+        Raises:
+            ConfigError: There is no such variation.
+        """
+        if variation not in self.variations():
+            raise ConfigError(
+                f"there is no variation {variation!r}.",
+                where=f"stack {self.name!r}",
+                fix=f"one of: {', '.join(self.variations())}",
+            )
+        if variation not in self.varied:
+            before = self.exported
+            kind: Kind = "aoti" if variation == COMPILED_AHEAD else before.kind
+            # The checkpoints stay the graph's: what the compiler does is seen at the logits.
+            exported = replace(before, program=program_of(before.artifact, kind, before.bounds))
+            self.varied[variation] = replace(self, exported=exported, is_changed=False)
+        return self.varied[variation].score(batch, capture=capture, given=given)
+
+    def weights(self) -> Mapping[str, Array]:
+        """As `replay.capabilities.DescribesWeights`: those that the program holds."""
+        return self.program.weights()
+
+    def configuration(self) -> Mapping[str, str]:
+        """Features as their code has them, epsilons and activations as the program's operators do."""
+        features = self.exported.artifact.feature_set.everything
+        found = {f"features.{feature.name}": repr(feature) for feature in features}
+        return {**found, **self.program.configuration()}
 
     @property
     def _logits(self) -> tuple[str, ...]:
@@ -155,7 +211,7 @@ class ExportStack:
         given: Mapping[ModulePlace, NDArray[Any]],
     ) -> Forward:
         return run_program(
-            self.exported.program,
+            self.program,
             inputs,
             self.exported.bounds,
             num_tasks=len(self.exported.artifact.config.transformer.tasks),

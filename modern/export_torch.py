@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from modern.export_bounds import Bounds, dynamic_shapes, example
 from modern.export_run import Ran
 from modern.transformer_artifact import TransformerArtifact
+
+# The place of epsilon among layer_norm(input, normalized_shape, weight, bias, eps, cudnn_enable).
+_EPS = 4
 
 
 def exported_program(artifact: TransformerArtifact, bounds: Bounds) -> ExportedProgram:
@@ -67,6 +71,26 @@ class ExportedGraph:
                 hooks.callback(handle.remove)
             logits: Tensor = self.module(*arguments)
         return Ran(logits=logits, recorded=recorded)
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """As `modern.export_run.Program`; a module that is called twice holds them once."""
+        return {
+            name: tensor.detach().numpy()
+            for name, tensor in self.module.state_dict().items()
+            if "@" not in name
+        }
+
+    def configuration(self) -> dict[str, str]:
+        """As `modern.export_run.Program`."""
+        found: dict[str, str] = {}
+        for path, module in self.module.named_modules():
+            graph = getattr(module, "graph", None)
+            for node in () if graph is None else graph.nodes:
+                if node.target is torch.ops.aten.layer_norm.default:
+                    found[f"{path}.eps"] = str(node.args[_EPS])
+                elif node.target is torch.ops.aten.gelu.default:
+                    found[f"{path}.approximate"] = str(node.kwargs.get("approximate", "none"))
+        return found
 
 
 @contextmanager

@@ -76,13 +76,12 @@ class Bench:
             given=self.able,
         )
 
-    def look(self, plants: Sequence[Plant]) -> Trace:
-        """The challenger with plants in it, on the reference's inputs.
+    def look(self, challenger: Stack) -> Trace:
+        """What a planted challenger gives on the reference's inputs.
 
         Raises:
-            ToolkitError: It can not have them, or fails with them.
+            ToolkitError: It fails with what was planted.
         """
-        challenger = self.planter(plants)
         return challenger.score(self.batch, capture=self.capture, given=self.given)
 
 

@@ -22,6 +22,7 @@ from parity.drill.floor import floor_of
 from parity.drill.question import plainly
 from parity.drill.score import Judge, Outcome
 from parity.findings import thresholds_of
+from replay.engine.capability_calls import describing
 from replay.engine.process import StackProcess
 from replay.errors import LogError
 from replay.logs.parquet import open_day, read_shard
@@ -111,6 +112,7 @@ def run_drill(options: DrillOptions, *, say: Said = lambda _: None) -> Drilled:
             bench=bench,
             floor=floor_of(floor_runs, [one.local for one in benign if one.local is not None]),
             thresholds=thresholds_of(reference),
+            described=None if plan.outputs == "statistical" else describing(reference),
         )
         chosen = choose_cases(
             alignment,

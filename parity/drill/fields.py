@@ -24,6 +24,10 @@ def read_fields(bench: Bench) -> list[str]:
 
 def _matters(bench: Bench, kind: str, field: str) -> bool:
     try:
-        return bool(moved(bench, bench.look([Plant(kind=kind, checkpoint=f"{PREFIX}{field}")])))
+        return bool(
+            moved(
+                bench, bench.look(bench.planter([Plant(kind=kind, checkpoint=f"{PREFIX}{field}")]))
+            )
+        )
     except ToolkitError:  # it can not do without the field
         return True

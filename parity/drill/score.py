@@ -11,7 +11,11 @@ from parity.drill.cases import Case
 from parity.drill.floor import Floor, above, moved
 from parity.explain.diagnose import diagnose, evidence_of
 from parity.explain.probe import Probe
+from parity.explain.weights import Fact, facts_by_checkpoint, weight_facts
+from replay.capabilities import DescribesWeights
+from replay.engine.capability_calls import describing
 from replay.errors import ToolkitError
+from replay.stack import Stack
 from replay.trace import EMPTY, Array
 
 Reason = Literal["right", "unexplained", "wrong", "no class"]
@@ -70,16 +74,20 @@ class Judge:
         bench: What all looks share.
         floor: What nobody can tell from arithmetic.
         thresholds: Of the trees' features, where the reference shows them.
+        described: The reference's weights and configuration, where it shows them: a cause that its
+            values do not explain is told by those, as in a replay.
     """
 
     bench: Bench
     floor: Floor
     thresholds: Mapping[str, Array] = field(default_factory=lambda: EMPTY)
+    described: DescribesWeights | None = None
 
     def look(self, cases: Sequence[Case], *, explain: bool = True) -> Outcome:
         """Plant the cases together, and see what is named."""
         try:
-            local = self.bench.look([case.plant for case in cases])
+            challenger = self.bench.planter([case.plant for case in cases])
+            local = self.bench.look(challenger)
         except ToolkitError as error:
             return Outcome(cases=tuple(cases), is_above=True, failed=str(error).splitlines()[0])
         moved_here = set(moved(self.bench, local)) - self.bench.already
@@ -104,26 +112,54 @@ class Judge:
         if not explain:
             return outcome
         told = {case.expected: case.told for case in cases}
-        seen = tuple(
+        seen = [
             self._told(name, told.get(name, ()), probe) for name in outcome.found if name in right
-        )
-        return replace(outcome, told=seen)
+        ]
+        if any(one.reason == "unexplained" for one in seen) and {c.means for c in cases} == {
+            "real"
+        }:
+            facts = self._facts(challenger)
+            seen = [_by_facts(one, facts.get(one.checkpoint, ()), told) for one in seen]
+        return replace(outcome, told=tuple(seen))
+
+    def _facts(self, challenger: Stack) -> Mapping[str, Sequence[Fact]]:
+        """What both sides' weights and configuration say, by checkpoint."""
+        theirs = describing(challenger)
+        if self.described is None or theirs is None:
+            return {}
+        names = [pair.name for pair in self.bench.alignment.pairs]
+        return facts_by_checkpoint(weight_facts(self.described, theirs), names)
 
     def _told(self, name: str, right: tuple[str, ...], probe: Probe) -> Told:
         found = diagnose(evidence_of(name, probe, thresholds=self.thresholds))
         kind = None if found is None else found.kind
-        reason: Reason = (
-            "no class"
-            if not right
-            else "unexplained"
-            if kind is None
-            else "right"
-            if kind in right
-            else "wrong"
-        )
+        reason = _reason(kind, right)
         return Told(
             checkpoint=name, kind=kind, text=None if found is None else found.text, reason=reason
         )
+
+
+def _reason(kind: str | None, right: tuple[str, ...]) -> Reason:
+    if not right:
+        return "no class"
+    if kind is None:
+        return "unexplained"
+    return "right" if kind in right else "wrong"
+
+
+def _by_facts(
+    one: Told, facts: Sequence[Fact], right: Mapping[str | None, tuple[str, ...]]
+) -> Told:
+    """What no value explains is told by the facts of its own modules, the first of them first."""
+    if one.reason != "unexplained" or not facts:
+        return one
+    first = facts[0]
+    return replace(
+        one,
+        kind=first.kind,
+        text=f"{first.module}: {first.says}",
+        reason=_reason(first.kind, right[one.checkpoint]),
+    )
 
 
 def _ordered(names: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:

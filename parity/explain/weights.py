@@ -20,6 +20,14 @@ from replay.trace import Array
 LIMIT_BYTES = 2 << 30
 # What two frameworks call the same setting.
 _ALIASES: Mapping[str, str] = {"epsilon": "eps", "alpha": "negative_slope"}
+# What a diagnosis by values calls a difference of these settings, and of these classes.
+_KINDS: Mapping[str, str] = {
+    "eps": "epsilon", "approximate": "activation", "negative_slope": "activation",
+}  # fmt: skip
+_ACTIVATIONS = frozenset(
+    {"relu", "leakyrelu", "elu", "celu", "selu", "prelu", "gelu", "silu", "mish", "sigmoid",
+     "hardsigmoid", "hardswish", "tanh", "hardtanh", "softplus", "softsign", "identity"}
+)  # fmt: skip
 # Settings of how arrays are stored or run, which change no value.
 _STORAGE = frozenset(
     {"inplace", "batch_first", "p", "dropout", "in_features", "out_features", "transA", "transB",
@@ -34,10 +42,13 @@ class Fact:
     Attributes:
         module: Path of the module or checkpoint it is of.
         says: In words.
+        kind: As a diagnosis would call it where one has a name for it ("epsilon", "activation"),
+            else "setting" or "weights".
     """
 
     module: str
     says: str
+    kind: str
 
 
 def weight_facts(reference: DescribesWeights, challenger: DescribesWeights) -> tuple[Fact, ...]:
@@ -59,10 +70,7 @@ def with_weights(
     A fact belongs to the checkpoint with the longest path that leads to its module. A cause
     without a diagnosis takes its facts for one.
     """
-    known = sorted(checkpoints, key=len, reverse=True)
-    places: dict[str, list[Fact]] = {}
-    for fact in facts:
-        places.setdefault(_owner(fact.module, known), []).append(fact)
+    places = facts_by_checkpoint(facts, checkpoints)
     told = []
     for cause in causes:
         own = [fact for name in (cause.checkpoint, *cause.segment) for fact in places.pop(name, ())]
@@ -70,6 +78,15 @@ def with_weights(
         why = "; ".join(says[:3]) if cause.diagnosis is None and says else cause.diagnosis
         told.append(replace(cause, weights=says, diagnosis=why))
     return tuple(told), tuple(fact for left in places.values() for fact in left)
+
+
+def facts_by_checkpoint(facts: Iterable[Fact], checkpoints: Iterable[str]) -> dict[str, list[Fact]]:
+    """Each fact under the checkpoint with the longest path that leads to its module."""
+    known = sorted(checkpoints, key=len, reverse=True)
+    places: dict[str, list[Fact]] = {}
+    for fact in facts:
+        places.setdefault(_owner(fact.module, known), []).append(fact)
+    return places
 
 
 def _owner(module: str, checkpoints: Sequence[str]) -> str:
@@ -87,7 +104,17 @@ def _settings(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[Fa
         module, _, name = key.rpartition(".")
         if (name == "class" and not alike) or _equal(ours[key], theirs[key]):
             continue
-        yield Fact(module=module, says=f"{name} is {theirs[key]} instead of {ours[key]}")
+        yield Fact(
+            module=module,
+            says=f"{name} is {theirs[key]} instead of {ours[key]}",
+            kind=_kind(name, ours[key], theirs[key]),
+        )
+
+
+def _kind(name: str, ours: str, theirs: str) -> str:
+    if name == "class" and {ours.lower(), theirs.lower()} <= _ACTIVATIONS:
+        return "activation"
+    return _KINDS.get(name, "setting")
 
 
 def _canonical(settings: Mapping[str, str]) -> dict[str, str]:
@@ -161,4 +188,4 @@ def _nearest(array: Array, left: Mapping[str, Array]) -> tuple[str, bool] | None
 def _fact(name: str, says: str | None) -> Iterator[Fact]:
     if says is not None:
         module, _, weight = name.rpartition(".")
-        yield Fact(module=module, says=f"{weight} {says}")
+        yield Fact(module=module, says=f"{weight} {says}", kind="weights")

@@ -8,13 +8,14 @@ import pytest
 
 pytest.importorskip("torch", reason="the transformer needs torch")
 
-from modern.export import export_artifact, open_export
+from modern.export import Kind, export_artifact, open_export
 from modern.export_bounds import Bounds, bounds_of, check_within, example
 from modern.export_run import run_program
-from modern.export_stack import open_stack
+from modern.export_stack import EXPORTED_AGAIN, open_stack
 from modern.forward import run_forward
 from modern.transformer_artifact import load_artifact
 from modern.transformer_stack import open_stack as open_modern
+from parity.explain.weights import weight_facts
 from replay.errors import ArtifactError, ConfigError, StackError
 from tests.builders import random_batch
 from tests.modern.exports import artifact_of, export_of, opened
@@ -104,3 +105,37 @@ def test_the_same_weights_run_in_both_forms_and_are_told_apart() -> None:
     assert open_modern(artifact_of(), form="shared").identity() == shared.identity()
     with pytest.raises(ConfigError, match="another function"):
         open_modern(artifact_of(), form="early_fusion")
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_a_program_shows_the_weights_epsilons_and_activations_that_it_holds(kind: Kind) -> None:
+    stack, reference = opened(kind), open_modern(artifact_of())
+    assert weight_facts(reference, stack) == ()
+
+    for name, checkpoint in (
+        ("layernorm_eps", "request.norm"),
+        ("gelu_tanh", "interaction.layers.0.feed_forward"),
+        ("weight_scale", "interaction.layers.0.feed_forward"),
+    ):
+        fault = next(f for f in stack.faults() if (f.kind, f.checkpoint) == (name, checkpoint))
+        stack = stack.planted(fault)
+
+    found = {(fact.module, fact.kind) for fact in weight_facts(reference, stack)}
+    assert found == {
+        ("request.norm", "epsilon"),
+        ("interaction.layers.0.feed_forward.activation", "activation"),
+        ("interaction.layers.0.feed_forward.down", "weights"),
+    }
+
+
+def test_exported_again_it_is_the_same_program() -> None:
+    stack = opened("torch")
+    batch = random_batch(num_requests=12, seed=3)
+    names = ["interest", "logit"]
+
+    again = stack.vary(EXPORTED_AGAIN, batch, names)
+
+    before = stack.score(batch, capture=names)
+    assert all((again[name] == before[name]).all() for name in names)
+    with pytest.raises(ConfigError, match="no variation"):
+        stack.vary("upside down", batch, names)

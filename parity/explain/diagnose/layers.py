@@ -12,6 +12,7 @@ import numpy as np
 from parity.explain.diagnose.curves import sigmoid
 from parity.explain.diagnose.fitting import densest
 from parity.explain.diagnose.hypothesis import Hypothesis
+from parity.explain.diagnose.norms import PERFECT, arithmetic_room, norm_hypotheses
 from parity.explain.diagnose.rounding import as_bfloat16, as_float16
 from parity.explain.diagnose.sample import Sample
 from parity.explain.diagnose.wording import REAL_BITS, number
@@ -42,9 +43,6 @@ ACTIVATIONS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
         "softplus": lambda x: np.logaddexp(0.0, x),
     }
 )
-EPSILONS = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-_NO_NORM = 0.3
-_PERFECT = 1e-4  # relative to a layer's spread: its inputs reproduce the reference
 
 
 def layer_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
@@ -57,7 +55,7 @@ def layer_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
         return
     for name, values in _inputs(sample):
         if sample.num_channels == values.shape[1]:
-            yield from _norms(sample, name, values)
+            yield from norm_hypotheses(sample, name, values)
         if " + " not in name:
             yield from _activations(sample, name, values[:, sample.channels].reshape(-1))
 
@@ -89,18 +87,12 @@ def _inputs(sample: Sample) -> Iterator[tuple[str, Floats]]:
             yield " + ".join(found), np.sum(list(found.values()), axis=0)
 
 
-def _room(sample: Sample) -> Floats:
-    """[cell]: how far off float32 arithmetic over a row may be."""
-    spread = float(np.nanstd(sample.r)) or 1.0
-    return np.full(len(sample.r), 2e-6 * spread)
-
-
 def _activations(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]:
     spread = float(np.nanstd(sample.r)) or 1.0
     ours = [
         key
         for key, f in ACTIVATIONS.items()
-        if np.nanmedian(np.abs(f(inputs) - sample.r)) < _PERFECT * spread
+        if np.nanmedian(np.abs(f(inputs) - sample.r)) < PERFECT * spread
     ]
     for own, other in itertools.product(ours, ACTIVATIONS):
         if own != other:
@@ -111,59 +103,8 @@ def _activations(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothes
                 parameters={"reference": own, "challenger": other},
                 bits=math.log2(len(ACTIVATIONS)),
                 values=ACTIVATIONS[other](inputs),
-                slack=_room(sample),
+                slack=arithmetic_room(sample),
             )
-
-
-def _norms(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]:
-    """The parent, normalised over its last axis with another epsilon, gain and bias as they are."""
-    width = sample.evidence.reference.shape[-1]
-    if width < 4:
-        return
-    x, ours = inputs.reshape(-1, width), sample.r.reshape(-1, width)
-    fitted = ~sample.held.reshape(-1, width)[:, 0]
-    if fitted.sum() < 4:
-        return
-    spread = float(np.nanstd(sample.r)) or 1.0
-    for centred, kind in ((True, "layer norm"), (False, "RMS norm")):
-        moved = x - x.mean(axis=1, keepdims=True) if centred else x
-        power = np.mean(moved * moved, axis=1, keepdims=True)
-        best: tuple[float, float, Floats, Floats] | None = None
-        for eps in EPSILONS:
-            with np.errstate(all="ignore"):
-                normal = moved / np.sqrt(power + eps)
-            gain, bias = _per_channel(normal[fitted], ours[fitted])
-            off = float(np.nanmedian(np.abs(normal * gain + bias - ours)))
-            if best is None or off < best[0]:
-                best = off, eps, gain, bias
-            if off > _NO_NORM * spread:
-                break  # no epsilon makes this input one of a norm
-        assert best is not None
-        off, own, gain, bias = best
-        if not off < _PERFECT * spread:
-            continue
-        for eps in EPSILONS:
-            if eps != own:
-                with np.errstate(all="ignore"):
-                    values = moved / np.sqrt(power + eps) * gain + bias
-                yield Hypothesis(
-                    kind="epsilon",
-                    says=f"the {kind} of {name} has epsilon {number(eps)} instead of {number(own)}",
-                    meaning="another epsilon",
-                    parameters={"reference": own, "challenger": eps},
-                    bits=math.log2(len(EPSILONS)),
-                    values=values.reshape(-1),
-                    slack=_room(sample) + 4.0 * off,
-                )
-
-
-def _per_channel(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Gain and bias of each channel by least squares."""
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    moved = x - x_mean
-    with np.errstate(all="ignore"):
-        gain = np.nan_to_num((moved * (y - y_mean)).sum(axis=0) / (moved * moved).sum(axis=0))
-    return gain, y_mean - gain * x_mean
 
 
 def _dropout(sample: Sample) -> Iterator[Hypothesis]:

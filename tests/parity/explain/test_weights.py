@@ -120,7 +120,7 @@ def test_each_is_a_fact_of_its_module_and_there_is_no_other(
 
     found = weight_facts(Described(ours), Described(theirs))
 
-    assert Fact(module=module, says=says) in found
+    assert (module, says) in [(fact.module, fact.says) for fact in found]
     assert {fact.module for fact in found} == {module}
 
 
@@ -142,16 +142,24 @@ def test_an_export_shows_what_was_done_to_turned_weights_of_no_name(tmp_path: Pa
     found = weight_facts(from_module(module), export)
 
     assert found == (
-        Fact(module="layers.0.norm2", says="eps is 0.0010000000474974513 instead of 1e-05"),
-        Fact(module="layers.0.mlp.0", says="weight has 1.00001 x the reference's values in row 3"),
+        Fact(
+            module="layers.0.norm2",
+            says="eps is 0.0010000000474974513 instead of 1e-05",
+            kind="epsilon",
+        ),
+        Fact(
+            module="layers.0.mlp.0",
+            says="weight has 1.00001 x the reference's values in row 3",
+            kind="weights",
+        ),
     )
 
 
 def test_facts_go_to_the_nearest_checkpoint_and_the_rest_is_kept() -> None:
     facts = [
-        Fact(module="layers.0.attention.out_proj", says="weight is transposed"),
-        Fact(module="layers.0.norm1", says="eps is 1 instead of 2"),
-        Fact(module="layers.0.mlp.1", says="class is SiLU instead of GELU"),
+        Fact(module="layers.0.attention.out_proj", says="weight is transposed", kind="weights"),
+        Fact(module="layers.0.norm1", says="eps is 1 instead of 2", kind="epsilon"),
+        Fact(module="layers.0.mlp.1", says="class is SiLU instead of GELU", kind="activation"),
     ]
     names = ["layers.0", "layers.0.attention", "layers.0.norm1", "layers.0.mlp"]
     causes = [

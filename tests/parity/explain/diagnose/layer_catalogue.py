@@ -121,6 +121,29 @@ def epsilon(rng: Rng) -> Evidence:
     )
 
 
+def epsilon_beside_constants(rng: Rng) -> Evidence:
+    """What is normalised is the input and a query that no checkpoint shows."""
+    x = (activations(rng) * rng.uniform(0.05, 1, (ROWS, 1))).astype(np.float32).astype(np.float64)
+    hidden = x + rng.normal(0, 1, WIDTH)
+    gain, bias = rng.uniform(0.5, 1.5, WIDTH), rng.normal(0, 0.2, WIDTH)
+    return layer(
+        rng,
+        _norm(hidden, 1e-5) * gain + bias,
+        _norm(hidden, 1e-2) * gain + bias,
+        noise=3e-8,
+        others={"blocks.0.in": x.astype(np.float32)},
+        stages={"blocks.0.in": "layer"},
+        parents=("blocks.0.in",),
+    )
+
+
+def rows_scaled_beside_a_norm(rng: Rng) -> Evidence:
+    """Factors of rows that no variance explains: not an epsilon, though a norm stands there."""
+    found = epsilon_beside_constants(rng)
+    factors = rng.uniform(0.97, 1.0, (ROWS, 1)).astype(np.float32)
+    return replace(found, challenger=found.reference * factors)
+
+
 _erf = np.vectorize(erf)
 
 
@@ -340,6 +363,8 @@ LAYER_CASES: Mapping[str, tuple[str, Make]] = {
     "gain left out": ("channel_scale", gain_left_out),
     "not normalised": ("row_scale", not_normalised),
     "epsilon": ("epsilon", epsilon),
+    "epsilon beside constants": ("epsilon", epsilon_beside_constants),
+    "rows scaled beside a norm": ("row_scale", rows_scaled_beside_a_norm),
     "gelu": ("activation", gelu),
     "relu for silu": ("activation", relu_for_silu),
     "dropout": ("dropout", dropout),
