@@ -121,7 +121,8 @@ def _of_scale(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]
         fit = close[0]
         with np.errstate(all="ignore"):
             scale = np.sqrt((fit.variance + fit.own) / (fit.variance + fit.other))
-        own, other = (_said([one[side] for one in close], fit) for side in (0, 1))
+        own = _said([one.own for one in close], fit)
+        other = _said([one.other for one in close], fit)
         yield Hypothesis(
             kind="epsilon",
             says=f"the {kind} of {name} and constants has epsilon {other} instead of {own}",
