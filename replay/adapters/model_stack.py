@@ -199,8 +199,8 @@ class ModelStack:
         layers = [
             Checkpoint(
                 name=tensor.name,
-                stage="output" if tensor.returned else "layer",
-                axes=(self.features.rows, *inner_axes(tensor.shape)),
+                stage="output" if tensor.returned else tensor.stage,
+                axes=(self.features.rows, *(tensor.axes or inner_axes(tensor.shape))),
                 shape=tensor.shape,
                 dtype=tensor.dtype,
                 after=self.after[tensor.name],

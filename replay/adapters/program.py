@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from replay.capabilities import Fault
+from replay.checkpoint import Stage
 from replay.trace import EMPTY, Array
 
 
@@ -27,6 +28,8 @@ class Tensor:
         inputs: The model's inputs it is computed from with no tensor between.
         terms: Values added up in one sum on the way from what it is computed from; 1 for none.
         returned: Returned by the model; nothing is computed from it.
+        stage: Of its checkpoint.
+        axes: Names of the axes after the rows, where they are known.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Tensor:
     inputs: tuple[str, ...]
     terms: int = 1
     returned: bool = False
+    stage: Stage = "layer"
+    axes: tuple[str, ...] = ()
 
     @property
     def is_real(self) -> bool:
