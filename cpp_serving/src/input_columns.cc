@@ -65,6 +65,29 @@ float InputColumns::Value(const Column& column, float x) {
   return x;
 }
 
+InputColumns InputColumns::Part(const std::vector<std::uint32_t>& features,
+                                std::vector<std::uint32_t>* places) const {
+  InputColumns part;
+  part.num_features_ = static_cast<std::uint32_t>(features.size());
+  part.missing_ = missing_;
+  part.as_they_are_ = as_they_are_;
+  places->clear();
+  if (as_they_are_) {
+    *places = features;
+    part.width_ = part.num_features_;
+    return part;
+  }
+  for (std::uint32_t i = 0; i < columns_.size(); ++i) {
+    const auto found = std::lower_bound(features.begin(), features.end(), columns_[i].feature);
+    if (found == features.end() || *found != columns_[i].feature) continue;
+    places->push_back(i);
+    part.columns_.push_back(columns_[i]);
+    part.columns_.back().feature = static_cast<std::uint32_t>(found - features.begin());
+  }
+  part.width_ = std::max<std::uint32_t>(1, static_cast<std::uint32_t>(part.columns_.size()));
+  return part;
+}
+
 void InputColumns::Fill(const float* features, std::size_t rows, float* columns) const {
   for (std::size_t row = 0; row < rows; ++row) {
     const float* own = features + row * num_features_;

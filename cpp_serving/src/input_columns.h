@@ -22,6 +22,11 @@ class InputColumns {
   // Where in such a row the model's i-th column stands.
   std::uint32_t PlaceOf(std::uint32_t i) const { return as_they_are_ ? columns_[i].feature : i; }
 
+  // The columns of some of the features alone, which are numbered by their place in `features`,
+  // ascending. `places` is filled: where in a row of all columns each of these stands.
+  InputColumns Part(const std::vector<std::uint32_t>& features,
+                    std::vector<std::uint32_t>* places) const;
+
   // `features` is [row, feature], `columns` is filled, [row, width].
   void Fill(const float* features, std::size_t rows, float* columns) const;
 
@@ -34,14 +39,15 @@ class InputColumns {
     std::vector<std::uint32_t> bits;
     std::vector<std::int32_t> list;
   };
+  InputColumns() = default;
   static bool Holds(const Column& column, float value);
   static float Value(const Column& column, float x);
 
   std::vector<Column> columns_;
-  std::uint32_t num_features_;
-  std::uint32_t width_;
-  float missing_;
-  bool as_they_are_;
+  std::uint32_t num_features_ = 0;
+  std::uint32_t width_ = 1;
+  float missing_ = 0.0f;
+  bool as_they_are_ = false;
 };
 
 }  // namespace cpp_serving

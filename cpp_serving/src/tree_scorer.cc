@@ -209,7 +209,7 @@ void TreeScorer::Leaves(const float* features, std::size_t rows, std::int32_t* l
                         });
 }
 
-bool TreeScorer::TestsFeatures() const { return compiled_->inputs.as_they_are(); }
+const InputColumns& TreeScorer::Inputs() const { return compiled_->inputs; }
 
 const Forest* TreeScorer::ForestOf(std::size_t output) const {
   const std::optional<Forest>& forest = compiled_->outputs[output].forest;

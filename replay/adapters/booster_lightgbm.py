@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import lightgbm
 import numpy as np
+from numpy.typing import NDArray
 
 from replay.errors import ArtifactError
 from replay.trace import Array
@@ -32,7 +33,9 @@ class LightgbmModel:
         # A random forest's margin is the mean of its trees.
         averaged = re.search(r"^average_output$", text, flags=re.MULTILINE) is not None
         self._share = 1 / len(lines) if averaged else 1.0
-        self.leaf_values = [np.array(line.split(), np.float64) * self._share for line in lines]
+        self.leaf_values: Sequence[NDArray[np.float64]] = [
+            np.array(line.split(), np.float64) * self._share for line in lines
+        ]
 
     def leaves(self, matrix: Array) -> Array:
         """[row, tree] int32, LightGBM's leaf indices."""

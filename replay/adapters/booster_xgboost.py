@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,14 +39,15 @@ class XgboostModel:
         self._ordinals = np.zeros(
             (len(trees), max(len(t["left_children"]) for t in trees)), np.int32
         )
-        self.leaf_values = []
+        leaf_values = []
         for i, tree in enumerate(trees):
             left = np.array(tree["left_children"])
             nodes = np.flatnonzero((left < 0) & _present(tree))
             self._ordinals[i, nodes] = np.arange(len(nodes))
             values = np.array(tree["split_conditions"], np.float32)[nodes]
-            self.leaf_values.append(values.astype(np.float64) * dropped[i])
+            leaf_values.append(values.astype(np.float64) * dropped[i])
             read |= set(np.array(tree["split_indices"])[(left >= 0) & _present(tree)].tolist())
+        self.leaf_values: Sequence[NDArray[np.float64]] = leaf_values
         self.features_read = tuple(sorted(read))
         self.base = _base_margin(learner)
 

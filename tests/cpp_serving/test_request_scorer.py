@@ -16,10 +16,13 @@ CASES = {
     "one output": a_case("xgboost", "binary:logistic", "lossguide", seed=3),
     "several outputs": a_case("xgboost", "multi:softprob", "depthwise", seed=3),
     "averaged": a_case("lightgbm", "regression", "forest", seed=3),
+    "categories": a_case("xgboost", "binary:logistic", "categorical", seed=3),
+    "categories outside": a_case("lightgbm", "binary", "categorical", seed=3),
+    "zero is missing": a_case("lightgbm", "multiclass", "zero is missing", seed=3),
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(sorted(CASES)),
     kernel=st.sampled_from(Scorer.kernels()),
@@ -70,6 +73,17 @@ def test_what_does_not_fit_is_refused() -> None:
     for bad in (codes[:, :-1], codes.astype(np.int32), codes.T):
         with pytest.raises(TypeError, match="uint8 array"):
             request.score_codes(common, bad)
-    categorical = a_case("xgboost", "binary:logistic", "categorical")
-    with pytest.raises(StackError, match="have no codes"):
-        RequestScorer(TreeScorer.from_bytes(categorical.data, "categorical"), [0])
+
+
+def test_values_taken_as_missing_are_so_in_a_request_too() -> None:
+    case = CASES["one output"]
+    scorer = TreeScorer.from_bytes(case.data, "zeros", missing=0.0)
+    rows = edge_rows(case, 400, seed=1)
+    rows[::3] = 0.0
+    rows[:, 2] = 0.0
+
+    request = RequestScorer(scorer, [2])
+
+    scores = request.score(np.zeros(1, np.float32), np.ascontiguousarray(np.delete(rows, 2, axis=1)))
+    assert scores.tobytes() == scorer.score(rows).tobytes()
+    assert (scores != TreeScorer.from_bytes(case.data, "NaN alone").score(rows)).any()

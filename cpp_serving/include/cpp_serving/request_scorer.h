@@ -18,8 +18,7 @@ class RequestScorer {
  public:
   // `shared` are places of features, ascending, that a request's candidates have in common; the
   // others, in their order, are a candidate's own. Throws Error(kStack) for places that are not
-  // there, and for a model whose splits are more than comparisons (categories, zero as missing,
-  // which are no codes).
+  // there.
   RequestScorer(std::shared_ptr<const TreeScorer> scorer, std::vector<std::uint32_t> shared);
   ~RequestScorer();
   RequestScorer(RequestScorer&&) noexcept;

@@ -22,6 +22,8 @@ struct TreeScorerOptions {
   ForestOptions forest = {};
 };
 
+class InputColumns;
+
 // What is summed, in which order and type: the leaves of an output's trees as integers (forest.h),
 // rounded once to float32; added to the base margin in float64, rounded once to float32. The link
 // is computed in float64 from the margin, which an averaged model (LightGBM's random forest)
@@ -63,8 +65,8 @@ class TreeScorer {
 
  private:
   friend class RequestScorer;
-  // Whether trees test the features themselves, and no columns made from them.
-  bool TestsFeatures() const;
+  // What trees test, as it is made from the features.
+  const InputColumns& Inputs() const;
   // Null where no tree counts in the output.
   const Forest* ForestOf(std::size_t output) const;
   // `margins` is [row, output], sums of leaves, and is changed; `scores` is filled.
