@@ -84,6 +84,8 @@ def test_values_taken_as_missing_are_so_in_a_request_too() -> None:
 
     request = RequestScorer(scorer, [2])
 
-    scores = request.score(np.zeros(1, np.float32), np.ascontiguousarray(np.delete(rows, 2, axis=1)))
+    scores = request.score(
+        np.zeros(1, np.float32), np.ascontiguousarray(np.delete(rows, 2, axis=1))
+    )
     assert scores.tobytes() == scorer.score(rows).tobytes()
     assert (scores != TreeScorer.from_bytes(case.data, "NaN alone").score(rows)).any()
