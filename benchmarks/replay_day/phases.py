@@ -1,10 +1,9 @@
-"""What finding the causes costs beside the screen, and what a longer log costs in memory.
+"""What finding the causes costs beside the screen.
 
     .venv/bin/python benchmarks/replay_day/phases.py      # after `make demo`; writes results/
 
 Processor seconds are those of this process and the two stacks', read as each phase begins: the screen
-of every request, then probe, repair, attribution, diagnosis, slices and the canary. Memory is the
-largest resident size of any process of a whole `parity replay`, on synthetic days of two lengths.
+of every request, then probe, repair, attribution, diagnosis, slices and the canary.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from datetime import date
@@ -38,7 +34,6 @@ BUGS = (
     "off_by_one:features.ad",
     "weight_scale:regression.leaf_sum",
 )
-SHORT, LONG = 1_000, 8_000
 
 
 def main() -> None:
@@ -52,7 +47,6 @@ def main() -> None:
             f"legacy -> {challenger}, {len(bugs)} bugs": phases(challenger, day, bugs)
             for challenger, bugs in (("cpp", ()), ("port", ()), ("port", BUGS))
         },
-        "peak_rss_mib": {f"{requests} requests": peak_rss(requests) for requests in (SHORT, LONG)},
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "phases.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -115,31 +109,6 @@ def cpu_seconds() -> float:
         if int(entry.name) == own or int(fields[1]) == own:
             total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
-
-
-def peak_rss(requests: int) -> float:
-    """MiB of the largest process of a replay of the example's two numpy stacks."""
-    program = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=False, "
-        "capture_output=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    parity = [sys.executable, "-m", "parity"]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copy(ROOT / "examples/own_stacks/parity.yaml", folder)
-        imported = ["logs", "import", "synthetic", "--out", str(folder / "logs")]
-        counts = ["--days", "1", "--requests", str(requests)]
-        subprocess.run([*parity, *imported, *counts], check=True, cwd=ROOT, capture_output=True)
-        replayed = ["replay", "--config", str(folder / "parity.yaml"), "--date", "2026-01-05"]
-        sides = ["--reference", "ours", "--challenger", "rewrite"]
-        found = subprocess.run(
-            [sys.executable, "-c", program, *parity, *replayed, *sides],
-            check=True,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-    return round(int(found.stdout) / 1024, 1)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@ import platform
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+from processes import Memory
 
 from replay.threads import fix_threads
 
@@ -65,59 +66,21 @@ def whole_replay(day: str, challenger: str) -> dict[str, Any]:
         with subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as replay:
-            peak = PeakMemory(replay.pid)
+            memory = Memory(replay.pid)
             output, _ = replay.communicate()
-            peak.stop()
+            memory.stop()
         wall = time.monotonic() - started
     verdict = json.loads(output)
     details = verdict["run"]["details"]
     return {
         "wall_s": round(wall, 1),
-        "peak_mib": peak.mib,
+        "peak_mib": memory.together_kib // 1024,
         "reference_cpu_s": details["reference"]["cpu_s"],
         "challenger_cpu_s": details["challenger"]["cpu_s"],
         "verdict": verdict["verdict"],
         "candidates": verdict["candidates"],
         "requests": verdict["requests"]["compared"],
     }
-
-
-class PeakMemory:
-    """Samples the memory of a process and its descendants in a thread."""
-
-    def __init__(self, pid: int) -> None:
-        self.mib = 0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._sample, args=(pid,), daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _sample(self, pid: int) -> None:
-        while not self._stopped.wait(0.1):
-            total = sum(proportional_kib(p) for p in family(pid))
-            self.mib = max(self.mib, total // 1024)
-
-
-def family(pid: int) -> list[int]:
-    """A process and everything it started."""
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    try:
-        direct = [int(c) for path in children for c in path.read_text().split()]
-    except OSError:
-        return [pid]
-    return [pid, *(p for child in direct for p in family(child))]
-
-
-def proportional_kib(pid: int) -> int:
-    """Memory of one process; what it shares is counted in part."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def profile(day: str, challenger: str) -> dict[str, float]:

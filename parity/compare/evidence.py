@@ -19,10 +19,7 @@ from replay.trace import Array, Trace
 def evidence(
     rows: ShardRows, reference: Trace, challenger: Trace, alignment: Alignment, *, plan: Plan
 ) -> Outcomes:
-    """The evidence of one shard: labels where the log has clicks, rankings where both rank.
-
-    Money and slices are gathered where metrics will be judged; a translation needs neither.
-    """
+    """The evidence of one shard: labels where the log has clicks, rankings where both rank."""
     offsets = rows.batch.keys.candidate_offsets
     request = rows.batch.keys.request_of("candidate")
     label = _labels(rows)
@@ -33,7 +30,7 @@ def evidence(
     if ranks is not None:
         overlap = top_k_overlap(*ranks, offsets, plan.top_k)
         correlation = rank_correlation(*ranks, offsets)
-        bids = bids_of(rows.batch) if plan.outputs == "statistical" else None
+        bids = bids_of(rows.batch)
         if bids is not None and pctr is not None:
             money = auction(
                 bids=bids,
@@ -57,9 +54,7 @@ def evidence(
         value_challenger=money.value_challenger,
         label_value_reference=money.label_value_reference,
         label_value_challenger=money.label_value_challenger,
-        slices=slice_columns(rows.batch, known, plan.slices)
-        if len(known) and plan.outputs == "statistical"
-        else {},
+        slices=slice_columns(rows.batch, known, plan.slices) if len(known) else {},
         top_k=plan.top_k,
     )
 

@@ -136,7 +136,10 @@ def screen(
         else PrecisionSums(),
         served=dict(sorted(served.fields.items())),
         served_unmatched=served.unmatched,
-        outcomes={shard: evidence(rows, reference, challenger, alignment, plan=plan)},
+        # Only what is judged by metrics: all else of a result has the same size however long the log is.
+        outcomes={shard: evidence(rows, reference, challenger, alignment, plan=plan)}
+        if plan.outputs == "statistical"
+        else {},
     )
 
 

@@ -91,8 +91,7 @@ def decode_row_group(file: pq.ParquetFile, row_group: int, *, where: str) -> pa.
     Raises:
         LogError: It does not.
     """
-    group = file.metadata.row_group(row_group)
-    columns = [group.column(i) for i in range(group.num_columns)]
+    columns = _columns(file, row_group)
     # A value takes at most 8 bytes (an index of 4 beside its text); nulls take room too.
     _check_size(sum(max(8 * c.num_values, c.total_uncompressed_size) for c in columns), where)
     batches: list[pa.RecordBatch] = []
@@ -121,15 +120,22 @@ def read_leaves(path: Path, *leaves: str) -> pa.Table:
 
 def _text_columns(path: Path) -> list[str]:
     with pq.ParquetFile(path) as file:
-        return [
-            column.path
-            for column in (file.schema.column(i) for i in range(len(file.schema)))
-            if column.physical_type == "BYTE_ARRAY"
-        ]
+        columns = _columns(file, 0) if file.num_row_groups else []
+        return [one.path_in_schema for one in columns if one.physical_type == "BYTE_ARRAY"]
 
 
 def _paths(file: pq.ParquetFile) -> list[str]:
     return [file.schema.column(i).path for i in range(len(file.schema))]
+
+
+def _columns(file: pq.ParquetFile, row_group: int) -> list[pq.ColumnChunkMetaData]:
+    """The columns of a row group, where every shard asks for them.
+
+    A column of `file.schema` and that schema hold each other: half a megabyte for every shard,
+    until the garbage collector comes by, which it seldom does.
+    """
+    group = file.metadata.row_group(row_group)
+    return [group.column(i) for i in range(group.num_columns)]
 
 
 def _check_size(num_bytes: int, where: str) -> None:

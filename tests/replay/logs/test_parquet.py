@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from replay.logs.parquet import list_days, open_day, read_shard, write_day
 from tests.replay.logs.examples import DAY, a_candidate, a_record, records, schema_of, table_of
 
 NEXT_DAY = date(2026, 3, 2)
+KEPT_BY_ARROW = (pq.ParquetFile, pq.FileMetaData, pq.ParquetSchema)
 
 
 def a_log(root: Path, number: int = 3) -> Path:
@@ -333,6 +335,22 @@ def test_a_day_says_whether_its_files_are_those_written(tmp_path: Path) -> None:
 
     (part.parent / "_written.json").unlink()
     assert open_day(tmp_path, DAY).is_as_written is None
+
+
+def test_a_shard_that_was_read_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Not even until the garbage collector comes by: a day has thousands of shards."""
+    a_log(tmp_path)
+    shard = open_day(tmp_path, DAY).shards[0]
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            read_shard(shard)
+        left = [type(one).__name__ for one in gc.get_objects() if isinstance(one, KEPT_BY_ARROW)]
+    finally:
+        gc.enable()
+
+    assert left == []
 
 
 def test_a_file_that_changed_since_it_was_opened_is_an_error(tmp_path: Path) -> None:
