@@ -1,6 +1,9 @@
 """Draw what the terminal showed of a finished run as an SVG picture, for the README.
 
 .venv/bin/python docs/images/picture.py RUN docs/images/replay.svg
+
+The README's RUN is of its two planted bugs: `parity replay --date 2019-11-24 --reference legacy
+--challenger port --plant hour_shift:features.hour_tokyo --plant weight_scale:regression.leaf_sum`.
 """
 
 from __future__ import annotations
