@@ -51,7 +51,8 @@ def as_round(result: ShardResult, of: ShardRound) -> ShardResult:
     A later round takes its requests from those that were not sampled before, so that read =
     compared + rejected + failed + not sampled holds after every round.
     """
-    outcomes = {of.id: evidence for evidence in result.outcomes.values()}
+    own = result.outcomes.get(of.shard.id)
+    outcomes = {} if own is None else {of.id: own}
     named = replace(result, shards=(of.id,), outcomes=outcomes)
     if of.low == 0.0:
         return named
