@@ -11,6 +11,7 @@ import numpy as np
 
 from parity.explain.diagnose.hypothesis import Hypothesis
 from parity.explain.diagnose.sample import Sample
+from parity.explain.diagnose.score import LEFT
 from parity.explain.diagnose.wording import REAL_BITS, number
 from parity.tolerance import Floats, Mask
 
@@ -21,6 +22,13 @@ _NO_NORM = 0.3
 _TURNS = 20
 # Of the fitted rows, so many have a positive variance where a pair of epsilons is the right one.
 _POSITIVE = 0.95
+# What is not linear in the inputs, against all that varies from row to row: 2e-4 of a norm in float32,
+# 0.1 and more of what only looked like one (an attention's mean square in place of its variance, a GELU).
+_LINEAR = 0.02
+# Of the differing cells: an epsilon concerns every row.
+_MOSTLY = 0.9
+# Rows that one free parameter is fitted on.
+_ROWS_A_CHANNEL = 32
 # Two pairs of epsilons whose variances are off alike can not be told apart.
 _AS_GOOD = 1.5
 
@@ -111,6 +119,9 @@ def _of_scale(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]
     moved = ours - bias
     with np.errstate(all="ignore"):
         factor = 1.0 + (moved * (theirs - ours)).sum(axis=1) / (moved * moved).sum(axis=1)
+        left = np.abs(bias + moved * factor[:, np.newaxis] - theirs)[fitted]
+    if not np.median(left) < LEFT * np.median(np.abs(theirs - ours)[fitted]):
+        return  # the rows are not scaled
     for centred, kind in ((True, "layer norm"), (False, "RMS norm")):
         moved_inputs = inputs - inputs.mean(axis=1, keepdims=True) if centred else inputs
         pairs = itertools.permutations(EPSILONS, 2)
@@ -119,6 +130,8 @@ def _of_scale(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]
         if not close:
             continue
         fit = close[0]
+        if not _is_norm(moved[fitted], moved_inputs[fitted], fit.variance[fitted] + fit.own):
+            continue
         with np.errstate(all="ignore"):
             scale = np.sqrt((fit.variance + fit.own) / (fit.variance + fit.other))
         own = _said([one.own for one in close], fit)
@@ -131,6 +144,8 @@ def _of_scale(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]
             bits=2.0 * math.log2(len(EPSILONS)) + REAL_BITS * (2 * width + 1),
             values=(bias + moved * scale[:, np.newaxis]).reshape(-1),
             slack=arithmetic_room(sample),
+            reach="all",
+            purity=_MOSTLY,
         )
 
 
@@ -145,6 +160,15 @@ def _said(values: Sequence[float], fit: _Fit) -> str:
     if len(set(values)) == 1:
         return number(values[0])
     return "a smaller one" if values[0] == min(fit.own, fit.other) else "a larger one"
+
+
+def _is_norm(moved: Floats, inputs: Floats, power: Floats) -> bool:
+    """Whether the reference, not normalised again, is linear in the inputs, channel by channel."""
+    with np.errstate(all="ignore"):
+        before = moved * np.sqrt(power)[:, np.newaxis]
+    gain, constant = _per_channel(inputs, before)
+    left = np.abs(inputs * gain + constant - before)
+    return bool(np.median(left) < _LINEAR * np.std(before - before.mean(axis=0)))
 
 
 def _unscaled(ours: Floats, theirs: Floats) -> Floats:
@@ -174,9 +198,11 @@ def _variances(
     own, other = epsilons
     with np.errstate(all="ignore"):
         seen = (own - factor**2 * other) / (factor**2 - 1.0)
-    used = fitted & np.isfinite(seen) & (seen > 0.0)
-    if used.sum() < _POSITIVE * fitted.sum():
+    good = fitted & np.isfinite(seen) & (seen > 0.0)
+    if good.sum() < _POSITIVE * fitted.sum():
         return None
+    used = np.flatnonzero(good)
+    used = used[:: max(len(used) // (_ROWS_A_CHANNEL * inputs.shape[1]), 1)]
     power = np.mean(inputs * inputs, axis=1)
     known = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
     # Of a small variance a small error matters as much as a large one of a large variance.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.explain.diagnose import Evidence
+from parity.explain.diagnose.layers import ACTIVATIONS
 from tests.parity.explain.diagnose.columns import COLUMNS, Change, Frame, evidence
 from tests.parity.explain.diagnose.layer_catalogue import (
     ROWS,
@@ -134,6 +135,8 @@ def layer_negatives(seeds: Sequence[int]) -> Iterator[tuple[str, int, Evidence]]
         noisy = r.copy()
         noisy[:, 5] += rng.normal(0, 0.3, ROWS)
         yield "one noisy channel", seed, layer(rng, r, noisy)
+        yield "a GELU inside, over rows alike", seed, _inside(rng, 0.02)
+        yield "a GELU inside", seed, _inside(rng, 1.0)
         leaves = leaves_of(rng)
         hit = rng.random(leaves.shape) < 0.05
         yield "flipped leaves", seed, tree_of(
@@ -150,3 +153,19 @@ def layer_negatives(seeds: Sequence[int]) -> Iterator[tuple[str, int, Evidence]]
             others={"gbdt.leaves": leaves}, stages={"gbdt.leaves": "tree"},
             parents=("gbdt.leaves",),
         )  # fmt: skip
+
+
+def _inside(rng: np.random.Generator, spread: float) -> Evidence:
+    """Linear, GELU by tanh in place of erf, linear: rows that are alike seem to be scaled alike."""
+    x = rng.normal(0, 1, WIDTH) + spread * rng.normal(0, 1, (ROWS, WIDTH))
+    up = x @ rng.normal(0, 0.2, (WIDTH, 2 * WIDTH)) + rng.normal(0, 0.1, 2 * WIDTH)
+    down = rng.normal(0, 0.1, (2 * WIDTH, WIDTH))
+    return layer(
+        rng,
+        ACTIVATIONS["GELU (erf)"](up) @ down,
+        ACTIVATIONS["GELU (tanh)"](up) @ down,
+        noise=3e-8,
+        others={"blocks.0": x.astype(np.float32)},
+        stages={"blocks.0": "layer"},
+        parents=("blocks.0",),
+    )
