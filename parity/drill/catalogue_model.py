@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _BIAS = ("offset", "channel_offset")
+# Told by comparing both sides' weights, where they show them and the values tell nothing.
+_WEIGHTS = ("weights",)
 
 MODEL_MISTAKES: Mapping[str, tuple[str, ...]] = {
     # Trees.
@@ -22,7 +24,14 @@ MODEL_MISTAKES: Mapping[str, tuple[str, ...]] = {
     "tree_limit": ("tree_limit",),
     "best_iteration": ("tree_limit",),
     # A scaled row with a bias that is not is told as such: x 1.01 and a constant.
-    "weight_scale": ("scale", "row_scale", "channel_scale", "weights_of_one_input", "affine"),
+    "weight_scale": (
+        "scale",
+        "row_scale",
+        "channel_scale",
+        "weights_of_one_input",
+        "affine",
+        *_WEIGHTS,
+    ),
     "learning_rate_twice": ("scale",),
     "one_tree_scaled": ("weights_of_one_input",),
     "leaf_table_late": (),
@@ -32,7 +41,7 @@ MODEL_MISTAKES: Mapping[str, tuple[str, ...]] = {
     # Layers of a module or a graph.
     "norm_eps": ("epsilon",),
     "layernorm_eps": ("epsilon",),
-    "norm_gain_left_out": (),
+    "norm_gain_left_out": (*_WEIGHTS, "channel_scale"),
     "rms_for_layer_norm": (),
     "gelu_tanh": ("activation",),
     "gelu_as_relu": ("activation",),
@@ -46,26 +55,30 @@ MODEL_MISTAKES: Mapping[str, tuple[str, ...]] = {
     "sigmoid_hard": (),
     "slope_changed": (),
     "max_for_mean": (),
-    "weights_scaled": (),
-    "weights_transposed": (),
-    "rows_exchanged": (),
-    "inputs_exchanged": (),
-    "heads_exchanged": (),
-    "query_key_exchanged": (),
-    "scores_unscaled": (),
-    "scores_scaled": ("scale",),
+    "weights_scaled": (*_WEIGHTS, "scale", "affine"),
+    "weights_transposed": _WEIGHTS,
+    "rows_exchanged": (*_WEIGHTS, "channels_permuted"),
+    "inputs_exchanged": _WEIGHTS,
+    "heads_exchanged": _WEIGHTS,
+    "query_key_exchanged": _WEIGHTS,
+    "scores_unscaled": _WEIGHTS,
+    "scores_scaled": ("scale", *_WEIGHTS),
     "operands_exchanged": (),
-    "weights_bfloat16": (),
-    "weights_int8": (),
-    "weights_stale": (),
+    "weights_bfloat16": _WEIGHTS,
+    "weights_int8": _WEIGHTS,
+    "weights_stale": _WEIGHTS,
+    "weights_as_text": _WEIGHTS,
+    "weights_pruned": _WEIGHTS,
+    "inputs_reversed": _WEIGHTS,
     "computed_float16": ("precision_float16",),
-    "embedding_late": (),
-    "embedding_scaled": ("scale",),
-    "embedding_float16": ("precision_float16",),
-    "reserved_row": (),
+    "embedding_late": _WEIGHTS,
+    "embedding_scaled": ("scale", *_WEIGHTS),
+    "embedding_float16": ("precision_float16", *_WEIGHTS),
+    "reserved_row": _WEIGHTS,
     # Outputs.
-    "bias_left_out": _BIAS,
-    "bias_twice": _BIAS,
+    "bias_left_out": (*_BIAS, *_WEIGHTS),
+    "bias_twice": (*_BIAS, *_WEIGHTS),
+    "bias_late": (*_BIAS, *_WEIGHTS),
     "base_score": _BIAS,
     "trees_left_out": ("term_left_out",),
     "categories_left_out": ("term_left_out",),

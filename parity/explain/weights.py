@@ -151,7 +151,7 @@ def _weights(
         if name not in ours and not _stands(array, ours)
     }
     for name in alone:
-        near = _nearest(ours[name], left)
+        near = _nearest(ours[name], left) or _only_one(name, {n: ours[n] for n in alone}, left)
         if near is not None:
             other = left.pop(near[0])
             yield from _fact(name, relation(ours[name], other.T if near[1] else other))
@@ -183,6 +183,18 @@ def _nearest(array: Array, left: Mapping[str, Array]) -> tuple[str, bool] | None
             if near > most:
                 best, most = (name, turned), near
     return best
+
+
+def _only_one(
+    name: str, alone: Mapping[str, Array], left: Mapping[str, Array]
+) -> tuple[str, bool] | None:
+    """The one array left of its shape, perhaps turned, where it is the only one to look for it."""
+    shape = sorted(alone[name].shape)
+    rivals = [one for one in alone.values() if sorted(one.shape) == shape]
+    found = [other for other, one in left.items() if sorted(one.shape) == shape]
+    if len(rivals) != 1 or len(found) != 1:
+        return None
+    return found[0], left[found[0]].shape != alone[name].shape
 
 
 def _fact(name: str, says: str | None) -> Iterator[Fact]:

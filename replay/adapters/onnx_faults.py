@@ -16,6 +16,9 @@ OTHER_EPS = 1e-3
 SCALE = 1.01
 STALE = 1e-3
 INT8_STEPS = 127.0
+# A weight file as text, and a network made sparse: little enough to be taken for harmless.
+DECIMALS = 3
+PRUNED = 0.1
 # An epsilon of a norm that was exported as separate operators is a constant below this.
 _LARGEST_EPS = 1e-2
 
@@ -297,6 +300,12 @@ _KINDS: tuple[_Kind, ...] = (
           _operand(_PRODUCTS, 1, _of_matrix(_quantised))),
     _kind("weights_stale", "artifact", "the weights are of an earlier step",
           _operand(_PRODUCTS, 1, _of_matrix(_stale))),
+    _kind("weights_as_text", "artifact", f"the weights were written with {DECIMALS} decimals",
+          _operand(_PRODUCTS, 1, lambda w: np.round(w, DECIMALS))),
+    _kind("weights_pruned", "artifact", "the smallest tenth of the weights is 0",
+          _operand(_PRODUCTS, 1, lambda w: w * (np.abs(w) > np.quantile(np.abs(w), PRUNED)))),
+    _kind("inputs_reversed", "artifact", "the inputs are read from the other end",
+          _operand(_PRODUCTS, 1, lambda w: w[::-1])),
     _kind("bias_left_out", "artifact", "the bias is left out",
           _operand(("Add",), 1, _vector(np.zeros_like))),
     _kind("bias_left_out", "artifact", "the bias is left out", _without_bias),
@@ -304,6 +313,10 @@ _KINDS: tuple[_Kind, ...] = (
           _operand(("Add",), 1, _vector(lambda bias: 2 * bias))),
     _kind("bias_twice", "artifact", "the bias is added twice",
           _operand(("Gemm",), 2, _vector(lambda bias: 2 * bias))),
+    _kind("bias_late", "artifact", "the bias is one place off",
+          _operand(("Add",), 1, _vector(lambda bias: np.roll(bias, 1)))),
+    _kind("bias_late", "artifact", "the bias is one place off",
+          _operand(("Gemm",), 2, _vector(lambda bias: np.roll(bias, 1)))),
     _kind("scores_scaled", "configuration", "a constant factor is 1 % too large",
           _operand(("Mul", "Div"), 1, lambda factor: factor * SCALE)),
     _kind("embedding_late", "artifact", "the table is one row off",

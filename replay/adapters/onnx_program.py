@@ -137,8 +137,13 @@ class OnnxProgram:
         return self._twin(_model=model, _bare=self._open(model, optimised=True))
 
     def weights(self) -> dict[str, Array]:
-        """The initializers."""
-        return {one.name: numpy_helper.to_array(one) for one in self._model.graph.initializer}
+        """The initializers that an operator reads: others are no part of what is computed."""
+        graph = self._model.graph
+        read = {name for node in graph.node for name in surgery.reads_of(node)}
+        read |= {output.name for output in graph.output}
+        return {
+            one.name: numpy_helper.to_array(one) for one in graph.initializer if one.name in read
+        }
 
     def configuration(self) -> dict[str, str]:
         """Each operator's type and plain attributes, by the checkpoint it produces."""

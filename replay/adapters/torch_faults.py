@@ -18,6 +18,9 @@ SCALE = 1.01
 # Two weights of one training an epoch apart differ by about as much.
 STALE = 1e-3
 INT8_STEPS = 127.0
+# A weight file as text, and a network made sparse: little enough to be taken for harmless.
+DECIMALS = 3
+PRUNED = 0.1
 
 # Changes a module in place, or returns what takes its place.
 Change = Callable[[nn.Module], nn.Module | None]
@@ -141,6 +144,10 @@ def _stale(weight: Tensor) -> Tensor:
     return weight + STALE * weight.std() * drawn.to(weight)
 
 
+def _pruned(weight: Tensor) -> Tensor:
+    return weight * (weight.abs() > weight.abs().quantile(PRUNED))
+
+
 def _is_square(module: nn.Module) -> bool:
     weight = _weight(module)
     return _has_weight(module) and weight is not None and weight.shape[0] == weight.shape[1] > 1
@@ -159,6 +166,10 @@ def _zeroed_bias(module: nn.Module) -> None:
 
 def _doubled_bias(module: nn.Module) -> None:
     _bias(module).mul_(2.0)
+
+
+def _rolled_bias(module: nn.Module) -> None:
+    _bias(module).copy_(_bias(module).roll(1))
 
 
 def _has_gain(module: nn.Module) -> bool:
@@ -280,8 +291,17 @@ _KINDS: tuple[_Kind, ...] = (
           _on_weight(_quantised)),
     _kind("weights_stale", "artifact", "the weights are of an earlier step", _has_weight,
           _on_weight(_stale)),
+    _kind("weights_as_text", "artifact", f"the weights were written with {DECIMALS} decimals", _has_weight,
+          _on_weight(lambda weight: weight.round(decimals=DECIMALS))),
+    _kind("weights_pruned", "artifact", "the smallest tenth of the weights is 0", _has_weight,
+          _on_weight(_pruned)),
+    _kind("inputs_reversed", "artifact", "the inputs are read from the other end",
+          lambda m: isinstance(m, nn.Linear) and m.in_features > 1,
+          _on_weight(lambda weight: weight.flip(1))),
     _kind("bias_left_out", "artifact", "the bias is left out", _has_bias, _zeroed_bias),
     _kind("bias_twice", "artifact", "the bias is added twice", _has_bias, _doubled_bias),
+    _kind("bias_late", "artifact", "the bias is one place off",
+          lambda m: _has_bias(m) and len(_bias(m)) > 1, _rolled_bias),
     _kind("heads_exchanged", "artifact", "heads are read in another order", _packs_heads,
           _heads_exchanged),
     _kind("query_key_exchanged", "artifact", "queries and keys are exchanged", _packs_heads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -12,8 +13,9 @@ from parity.drill.counts import count
 from parity.plan import Plan
 from parity.tolerance import PlannedTolerance
 from replay.errors import StackError
+from replay.trace import Array
 from tests.parity.drill.drilled import a_bench, a_case, a_judge, chosen
-from tests.toys import ToyStack, bugs_of
+from tests.toys import Bug, ToyStack, bugs_of
 
 
 def test_every_mistake_of_the_catalogue_is_named_where_it_stands() -> None:
@@ -74,6 +76,35 @@ def test_a_diagnosis_of_another_class_is_wrong_and_none_is_unexplained() -> None
     free = judge.look([a_case("scale=60:features.price")])
 
     assert [one.told[0].reason for one in (right, wrong, free)] == ["right", "wrong", "no class"]
+
+
+class WithEps(ToyStack):
+    """A toy that shows one setting, and may have noise where that is used."""
+
+    def __init__(self, eps: str, bugs: Mapping[str, Bug] = MappingProxyType({})) -> None:
+        super().__init__("challenger", bugs=bugs)
+        self.eps = eps
+
+    def weights(self) -> Mapping[str, Array]:
+        return {}
+
+    def configuration(self) -> Mapping[str, str]:
+        return {"left.eps": self.eps}
+
+
+def test_what_no_value_explains_is_told_by_the_configuration_of_its_module() -> None:
+    noise = {"left": lambda v: v + 0.1 * np.sin(1e4 * v)}
+    bench = replace(a_bench(), planter=lambda _: WithEps("0.001", noise))
+    judge = replace(a_judge(bench), described=WithEps("1e-05"))
+    case = replace(a_case("scale:left", told=("epsilon",)), means="real")
+
+    (told,) = judge.look([case]).told
+    (other,) = judge.look([replace(case, told=("activation",))]).told
+    (value,) = judge.look([replace(case, means="value")]).told
+
+    assert (told.reason, told.text) == ("right", "left: eps is 0.001 instead of 1e-05")
+    assert other.reason == "wrong"
+    assert value.reason == "unexplained"
 
 
 def test_what_differs_already_is_left_out_and_named_of_nothing() -> None:

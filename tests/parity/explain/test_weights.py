@@ -155,6 +155,23 @@ def test_an_export_shows_what_was_done_to_turned_weights_of_no_name(tmp_path: Pa
     )
 
 
+def turned_round(module: Any) -> None:
+    module.layers[0].mlp[0].weight.copy_(module.layers[0].mlp[0].weight.flip(1))
+
+
+def test_weights_of_another_name_and_other_values_are_found_where_no_others_are_left(
+    tmp_path: Path,
+) -> None:
+    module = models.transformer()
+    export = from_export(exported(changed(module, turned_round), tmp_path / "model.onnx"))
+
+    found = weight_facts(from_module(module), export)
+
+    assert found == (
+        Fact(module="layers.0.mlp.0", says="weight has its columns in reverse", kind="weights"),
+    )
+
+
 def test_facts_go_to_the_nearest_checkpoint_and_the_rest_is_kept() -> None:
     facts = [
         Fact(module="layers.0.attention.out_proj", says="weight is transposed", kind="weights"),
