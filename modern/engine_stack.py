@@ -200,6 +200,17 @@ class EngineStack:
         plants = self.inner.planted(fault).plants  # refuses what is not offered
         return replace(self, artifact=put_fault(self.artifact, fault), plants=plants)
 
+    def weights(self) -> Mapping[str, Array]:
+        """What the artifact holds, before any rounding to the engine's precision.
+
+        A fault that drowns in that rounding shows here.
+        """
+        return self.inner.weights()
+
+    def configuration(self) -> Mapping[str, str]:
+        """What is set rather than learned, feature by feature, module by module."""
+        return self.inner.configuration()
+
     def _forward(
         self,
         inputs: ModelInputs,

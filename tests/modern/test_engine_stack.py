@@ -9,6 +9,7 @@ import torch
 
 from modern.engine_stack import COARSER, EngineStack, open_stack
 from modern.transformer_stack import open_stack as open_transformer
+from parity.explain.weights import weight_facts
 from replay.capabilities import Fault
 from replay.conformance import check_stack
 from replay.errors import ConfigError
@@ -141,3 +142,23 @@ def test_a_gpu_s_float32_is_within_the_declared_rounding(
         assert rounding is not None
         bound = 2 * rounding.absolute + 2.0**-22 * np.nanmax(np.abs(expected[name]), initial=0)
         assert largest(found[name], expected[name]) <= bound, name
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("layernorm_eps", "eps is 0.001 instead of 1e-05"), ("gelu_tanh", "approximate is tanh")],
+)
+def test_what_drowns_in_a_coarser_precision_is_a_fact_of_its_configuration(
+    artifact: Path, kind: str, says: str
+) -> None:
+    full, narrow = open_stack(artifact), open_stack(artifact, precision="bf16", modules=True)
+    fault = next(one for one in narrow.faults() if one.kind == kind)
+
+    clean = weight_facts(full, narrow)
+    facts = weight_facts(full, narrow.planted(fault))
+
+    assert clean == ()
+    assert [
+        fact for fact in facts if says in fact.says and fact.module.startswith(fault.checkpoint)
+    ]
+    assert len(facts) == 1

@@ -57,7 +57,8 @@ def _of_input(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]
     if width < 4:
         return
     x, ours = inputs.reshape(-1, width), sample.r.reshape(-1, width)
-    fitted = ~sample.held.reshape(-1, width)[:, 0]
+    whole = np.isfinite(x).all(axis=1) & np.isfinite(ours).all(axis=1)
+    fitted = whole & ~sample.held.reshape(-1, width)[:, 0]
     if fitted.sum() < 4:
         return
     spread = float(np.nanstd(sample.r)) or 1.0
@@ -69,7 +70,7 @@ def _of_input(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]
             with np.errstate(all="ignore"):
                 normal = moved / np.sqrt(power + eps)
             gain, bias = _per_channel(normal[fitted], ours[fitted])
-            off = float(np.nanmedian(np.abs(normal * gain + bias - ours)))
+            off = float(np.median(np.abs(normal * gain + bias - ours)[whole]))
             if best is None or off < best[0]:
                 best = off, eps, gain, bias
             if off > _NO_NORM * spread:

@@ -121,6 +121,16 @@ def epsilon(rng: Rng) -> Evidence:
     )
 
 
+def epsilon_with_padding(rng: Rng) -> Evidence:
+    """Rows that are not there on either side: steps past the end of a history."""
+    found = epsilon(rng)
+    absent = rng.random(ROWS) < 0.2
+    given = found.others["blocks.0.in"].copy()
+    for values in (found.reference, found.challenger, given):
+        values[absent] = np.nan
+    return replace(found, others={"blocks.0.in": given})
+
+
 def epsilon_beside_constants(rng: Rng) -> Evidence:
     """What is normalised is the input and a query that no checkpoint shows."""
     x = (activations(rng) * rng.uniform(0.05, 1, (ROWS, 1))).astype(np.float32).astype(np.float64)
@@ -363,6 +373,7 @@ LAYER_CASES: Mapping[str, tuple[str, Make]] = {
     "gain left out": ("channel_scale", gain_left_out),
     "not normalised": ("row_scale", not_normalised),
     "epsilon": ("epsilon", epsilon),
+    "epsilon with padding": ("epsilon", epsilon_with_padding),
     "epsilon beside constants": ("epsilon", epsilon_beside_constants),
     "rows scaled beside a norm": ("row_scale", rows_scaled_beside_a_norm),
     "gelu": ("activation", gelu),
