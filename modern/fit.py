@@ -110,6 +110,7 @@ def fit_transformer(
             statistics=statistics_of_inputs(parts.fit.inputs),
             prior_logits=tuple(_log_odds(label) for label in parts.fit.labels.T),
         )
+        model.codes.draw(_codes_by_side(parts.fit.inputs))
         start(model)
         rows = thin_negatives(parts.fit, rates, seed=training.seed)
         fitting = Fitting(model.to(device), rows, training, log_rates=np.log(rates))
@@ -203,6 +204,14 @@ def statistics_of_inputs(inputs: ModelInputs) -> Statistics:
         candidate=statistics_of(inputs.candidate_real),
         step=statistics_of(inputs.step_real),
     )
+
+
+def _codes_by_side(inputs: ModelInputs) -> dict[str, torch.Tensor]:
+    """[row, discrete feature] of each kind of row; without history steps have none."""
+    return {
+        side: torch.from_numpy(getattr(inputs, f"{side}_codes"))
+        for side in ("request", "candidate", "step")
+    }
 
 
 def _log_odds(label: NDArray[np.float32]) -> float:

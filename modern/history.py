@@ -13,7 +13,8 @@ from modern.features_columns import Columns
 from modern.features_numeric import MICROS_PER_HOUR
 from modern.transformer_config import HistoryConfig
 
-MICROS_PER_DAY = 24 * MICROS_PER_HOUR
+DAY_HOURS = 24
+MICROS_PER_DAY = DAY_HOURS * MICROS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,9 +54,10 @@ def step_weights(
 ) -> NDArray[np.float32]:
     """[step] how many logged steps each stands for; 0 for those that stand behind a newer one.
 
-    With `recency_power` a step counts (1 + its age in hours)^-power of that: what attention starts
-    from before it has learned which ages matter. A step of unknown age counts as one at the end
-    of the recent hours.
+    With `recency_power` a step counts (1 + its age in hours)^-power of that, and one of a day ago as
+    itself: what attention starts from before it has learned which ages matter. Were it one of this hour
+    that counts as itself, the row that stands for "nothing" would outweigh all of yesterday. A step of
+    unknown age counts as one at the end of the recent hours.
 
     Steps of one request, segment and key (`config.collapse_by`) form runs in which each follows
     the one before within `collapse_hours`; the newest of a run stands for all of it. A step of
@@ -76,7 +78,7 @@ def step_weights(
     if not config.recency_power:
         return count
     age = np.where(np.isnan(times.age_hours), config.recent_hours, times.age_hours)
-    recency = (1.0 + age.astype(np.float64)) ** -config.recency_power
+    recency = ((1.0 + age.astype(np.float64)) / (1.0 + DAY_HOURS)) ** -config.recency_power
     return (count * recency).astype(np.float32)
 
 

@@ -140,10 +140,16 @@ class TaskLayer(nn.Module):
         """What the request's tokens show in this layer."""
         return self.attention.remember(request_BRD)
 
-    def forward(self, x_BKND: Tensor, request: KeysValues) -> Tensor:
-        """[request, candidate, task, channel]."""
+    def forward(self, x_BKND: Tensor, interest_BKD: Tensor | None, request: KeysValues) -> Tensor:
+        """[request, candidate, task, channel].
+
+        What the history says is added to what the tasks find: among thirty tokens it is a
+        thirtieth of what they see, and training would take its time to turn to it.
+        """
         normed_BKND = self.attention_norm(x_BKND)
         hidden_BKHD = self.task_HD + self.attention(self.task_HD, normed_BKND, request)
+        if interest_BKD is not None:
+            hidden_BKHD = hidden_BKHD + interest_BKD.unsqueeze(2)
         out_BKHD: Tensor = hidden_BKHD + self.feed_forward(self.feed_forward_norm(hidden_BKHD))
         return out_BKHD
 
@@ -161,12 +167,23 @@ class InteractionEncoder(nn.Module):
         """What the request's tokens show in each layer: computed once, seen by all candidates."""
         return tuple(layer.remember(request_BRD) for layer in self._layers())
 
-    def forward(self, tokens_BKND: Tensor, request: tuple[KeysValues, ...]) -> Tensor:
-        """[request, candidate, task, channel]."""
+    def forward(
+        self, tokens_BKND: Tensor, interest_BKD: Tensor | None, request: tuple[KeysValues, ...]
+    ) -> Tensor:
+        """[request, candidate, task, channel].
+
+        Args:
+            tokens_BKND: Of the candidates' features.
+            interest_BKD: What the history says of each candidate: a token more; None without history.
+            request: What the request's tokens show, by layer.
+        """
         x_BKND = tokens_BKND
-        for layer, shown in zip(self._layers(), request, strict=True):
+        if interest_BKD is not None:
+            x_BKND = torch.cat([tokens_BKND, interest_BKD.unsqueeze(2)], dim=2)
+        *inner, last = self.layers
+        for layer, shown in zip(inner, request[:-1], strict=True):
             x_BKND = layer(x_BKND, shown)
-        task_BKHD: Tensor = self.norm(x_BKND)
+        task_BKHD: Tensor = self.norm(last(x_BKND, interest_BKD, request[-1]))
         return task_BKHD
 
     def _layers(self) -> list[InteractionLayer | TaskLayer]:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from modern.attention import KeysValues, keys_values, split_heads
+from modern.attention import KeysValues, keys_values
 from modern.history_encoder import OldState, weight_bias
 from modern.transformer_config import TransformerConfig
 
@@ -27,16 +28,36 @@ class InterestAttention(nn.Module):
 
     Before the steps stands a learned row that is always seen: what a candidate finds where there
     is no history, or nothing in it that concerns it.
+
+    Each head asks with a learned sum of the candidate's tokens. It starts from one that steps have
+    too, embedded by the same table (its ad, its category): in the mean of all of twenty tokens
+    each is a twentieth, and training does not find the one that matters. What a head finds is passed
+    on twice, as it is and times what it asked: which category draws to which other is a product,
+    at hand here and far away for layers that add.
+
+    Source of the product: Zhou et al. 2018, "Deep Interest Network", section 4.3.
+
+    Args:
+        config: The sizes.
+        num_tokens: Of a candidate.
+        asking: Places of the tokens that the heads start from in turn; none: each from all.
     """
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(
+        self, config: TransformerConfig, *, num_tokens: int, asking: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.num_heads = config.num_heads
+        share_MN = torch.full((config.num_heads, num_tokens), 1 / num_tokens)
+        for head in range(config.num_heads if asking else 0):
+            share_MN[head] = 0.0
+            share_MN[head, asking[head % len(asking)]] = 1.0
+        self.share_MN = nn.Parameter(share_MN)
         self.query_norm = nn.LayerNorm(config.width, eps=config.layernorm_eps)
         self.query = nn.Linear(config.width, config.width)
         self.key_value = nn.Linear(config.width, 2 * config.width)
         self.nothing_D = nn.Parameter(torch.randn(config.width))
-        self.out = nn.Linear(config.width, config.width)
+        self.out = nn.Linear(2 * config.width, config.width)
         self.dropout = nn.Dropout(config.dropout)
 
     def remember(
@@ -54,12 +75,17 @@ class InterestAttention(nn.Module):
 
     def forward(self, candidates_BKND: Tensor, memory: Memory) -> Tensor:
         """[request, candidate, channel], from the tokens of each candidate."""
-        query_BKD = self.query(self.query_norm(candidates_BKND.mean(dim=2)))
-        mixed_BMKE = nn.functional.scaled_dot_product_attention(
-            split_heads(query_BKD, self.num_heads),
+        asked_BKMD = self.query_norm(self.share_MN @ candidates_BKND)
+        weight_MED = self.query.weight.unflatten(0, (self.num_heads, -1))
+        query_BKME = torch.einsum("bkmd,med->bkme", asked_BKMD, weight_MED)
+        query_BKME = query_BKME + self.query.bias.view(self.num_heads, -1)
+        found_BMKE = nn.functional.scaled_dot_product_attention(
+            query_BKME.transpose(1, 2),
             memory.shown.key_BMLE,
             memory.shown.value_BMLE,
             attn_mask=memory.bias_B11L,
         )
-        interest_BKD: Tensor = self.dropout(self.out(mixed_BMKE.transpose(1, 2).flatten(2)))
+        found_BKME = found_BMKE.transpose(1, 2)
+        both_BKC = torch.cat([found_BKME, found_BKME * query_BKME], dim=-1).flatten(2)
+        interest_BKD: Tensor = self.dropout(self.out(both_BKC))
         return interest_BKD

@@ -50,6 +50,16 @@ class TokenLayout:
     step: SideLayout
     num_codes: int
 
+    @property
+    def tokens_like_steps(self) -> tuple[int, ...]:
+        """Places of those tokens of a candidate that a step feature shares its table with."""
+        first_discrete = 1 + len(self.candidate.real)  # after the token of the row as a whole
+        return tuple(
+            first_discrete + place
+            for place, first in enumerate(self.candidate.first_codes)
+            if first in self.step.first_codes
+        )
+
 
 def layout_of(feature_set: FeatureSet) -> TokenLayout:
     """The tokens of a feature set, features in the order of its file.

@@ -103,7 +103,10 @@ class _Places:
     def _interest(self) -> Iterator[ModulePlace]:
         fused = self.config.form == "early_fusion"
         steps = ("step_tokens", OLD, "candidate_tokens") if fused else ("history.norm",)
-        yield self._of("interest.query_norm", "candidate", (self.channel,), ("candidate_tokens",))
+        heads = ("head", self.config.num_heads)
+        yield self._of(
+            "interest.query_norm", "candidate", (heads, self.channel), ("candidate_tokens",)
+        )
         yield self._of(
             "interest",
             "candidate",
@@ -122,7 +125,7 @@ class _Places:
             asking = tasks if place == last else own
             yield from self._layer(
                 path, "candidate", before, (own, self.channel), (asking, self.channel),
-                seen=("request.norm",), carries=place != last,
+                seen=("request.norm",), carried=tokens[1:] if place == last else before,
             )  # fmt: skip
             before = (path,)
         yield self._of("interaction.norm", "candidate", (tasks, self.channel), before)
@@ -156,7 +159,7 @@ class _Places:
         *,
         seen: tuple[str, ...] = (),
         rows: tuple[str, ...] = (),
-        carries: bool = True,
+        carried: tuple[str, ...] | None = None,
     ) -> Iterator[ModulePlace]:
         """Norm, attention, norm, feed-forward, and the layer that adds them up.
 
@@ -168,11 +171,11 @@ class _Places:
             asking: Inner axes of what asks and is computed.
             seen: What else the attention depends on.
             rows: What decides which rows there are.
-            carries: What it is given is added to what it computes.
+            carried: What is added to what it computes; by default what it is given.
         """
         norm, attention = f"{path}.attention_norm", f"{path}.attention"
         fed_norm, fed = f"{path}.feed_forward_norm", f"{path}.feed_forward"
-        carried = before if carries else ()
+        carried = before if carried is None else carried
         yield self._of(norm, axis, inner, (*before, *rows))
         yield self._of(attention, axis, asking, (norm, *seen, *rows))
         yield self._of(fed_norm, axis, asking, (attention, *carried, *rows))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,10 @@ from modern.layout import SideLayout, TokenLayout
 # Ten standard deviations from the mean: what lies further out says no more than "extreme",
 # and an infinite value must not turn the candidate's logit into NaN.
 FURTHEST = 10.0
+# Deviation before training of the embedding of a code that every row has; of one that a share of the
+# rows has, times the root of that share. So a category, one of eight, is drawn as large as its
+# token's bias; an ad, one of a thousand, says next to nothing until it has learned something.
+DRAWN = 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,7 +78,7 @@ def plain_statistics(layout: TokenLayout) -> Statistics:
 class CodeTable(nn.Module):
     """The embeddings of all discrete features: one table, a step's ad in the rows of a candidate's.
 
-    They start at zero, so what training never saw reads as its feature's bias.
+    They are zero until `draw`, and what training never saw stays so: it reads as its feature's bias.
     """
 
     def __init__(self, layout: TokenLayout, *, width: int) -> None:
@@ -82,6 +87,24 @@ class CodeTable(nn.Module):
         for name in ("request", "candidate", "step"):
             firsts = torch.tensor(getattr(layout, name).first_codes, dtype=torch.int64)
             self.register_buffer(f"first_{name}_code", firsts, persistent=False)
+
+    @torch.no_grad()
+    def draw(self, codes: Mapping[str, Tensor]) -> None:
+        """Random embeddings for the codes that the training rows hold (see DRAWN).
+
+        A step and a candidate meet in the product of their embeddings. Where both are zero its
+        gradient is zero too, and training does not leave that place.
+
+        Args:
+            codes: By side, [row, discrete feature].
+        """
+        share_V = torch.zeros(len(self.embedding_VD))
+        for side, code_XN in codes.items():
+            first_N: Tensor = getattr(self, f"first_{side}_code")
+            counts_V = torch.bincount((code_XN + first_N).flatten(), minlength=len(share_V))
+            share_V = torch.maximum(share_V, counts_V / max(len(code_XN), 1))
+        drawn_VD = torch.randn_like(self.embedding_VD) * DRAWN
+        self.embedding_VD.copy_(drawn_VD * share_V.sqrt().unsqueeze(-1))
 
     def forward(self, code_XN: Tensor, side: str) -> Tensor:
         """[..., discrete feature, channel] of codes, each within its feature's cardinality."""

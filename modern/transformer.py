@@ -98,7 +98,11 @@ class RankingTransformer(nn.Module):
                 edge_hours=history.age_edges_hours,
             )
             self.history = HistoryEncoder(config)
-            self.interest = InterestAttention(config)
+            self.interest = InterestAttention(
+                config,
+                num_tokens=1 + layout.candidate.num_features,
+                asking=layout.tokens_like_steps,
+            )
         if self.reads_history and config.form == "early_fusion":
             self.fuse = nn.Linear(width, width)
         self.interaction = InteractionEncoder(config)
@@ -198,13 +202,12 @@ class RankingTransformer(nn.Module):
         """[request, candidate, task] logits; a candidate never sees another."""
         codes_BKND = self.codes(candidate_code_BKN, "candidate")
         tokens_BKND = self.candidate_tokens(candidate_real_BKR, codes_BKND)
+        interest_BKD = None
         if state.history is not None:
             interest_BKD = self.interest(tokens_BKND, state.history)
-            tokens_BKND = torch.cat([tokens_BKND, interest_BKD.unsqueeze(2)], dim=2)
         elif state.steps is not None:
             interest_BKD = self._fused_interest(tokens_BKND, *state.steps)
-            tokens_BKND = torch.cat([tokens_BKND, interest_BKD.unsqueeze(2)], dim=2)
-        task_BKHD = self.interaction(tokens_BKND, state.request)
+        task_BKHD = self.interaction(tokens_BKND, interest_BKD, state.request)
         head_BKH: Tensor = self.heads(task_BKHD)
         return self.prior_logit_H + head_BKH
 

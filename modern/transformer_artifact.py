@@ -30,7 +30,7 @@ from modern.transformer_config import Form, Task
 from replay.digests import digest_of_file
 from replay.errors import ArtifactError, ConfigError
 
-FORMAT = "parity.modern/2"
+FORMAT = "parity.modern/3"
 FILES = (
     *("calibration.json", "curves.svg", "features.json", "metrics.json", "rounding.json"),
     "weights.safetensors",

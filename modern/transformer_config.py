@@ -92,8 +92,8 @@ class HistoryConfig:
         collapse_by: Step features; steps that agree in all of them and follow one another within
             `collapse_hours` become one, the newest, which weighs as much as they do. None: off.
         collapse_hours: How closely they follow.
-        recency_power: Attention starts out weighing a step by (1 + its age in hours)^-power; what
-            ages really matter it learns on top. 0: all steps alike.
+        recency_power: Attention starts out weighing a step by (1 + its age in hours)^-power, where
+            one of a day ago weighs 1; what ages really matter it learns on top. 0: all steps alike.
         age_edges_hours: Where the buckets of a step's age begin.
     """
 

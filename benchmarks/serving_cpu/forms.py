@@ -114,16 +114,19 @@ class Prototype(nn.Module):
         own_KRD = model.request_tokens(copies[0], model.codes(copies[1], "request"))
         own_KRD = model.request(own_KRD).expand(count, -1, -1)
         for layer in model.interaction.layers:
-            tokens_KND = _layer(layer, tokens_KND, own_KRD)
+            tokens_KND = _layer(layer, tokens_KND, interest_KD[0], own_KRD)
         return (model.prior_logit_H + model.heads(model.interaction.norm(tokens_KND)))[None]
 
 
-def _layer(layer: nn.Module, tokens_KND: Tensor, request_KRD: Tensor) -> Tensor:
+def _layer(
+    layer: nn.Module, tokens_KND: Tensor, interest_KD: Tensor, request_KRD: Tensor
+) -> Tensor:
     attention = layer.attention
     normed_KND = layer.attention_norm(tokens_KND)
     if isinstance(layer, TaskLayer):
         x_KQD = layer.task_HD.expand(len(tokens_KND), -1, -1)
         attended = _task_attention(attention, x_KQD, normed_KND, request_KRD)
+        attended = attended + interest_KD.unsqueeze(1)
     else:
         x_KQD = tokens_KND
         attended = _attention(attention, normed_KND, request_KRD)

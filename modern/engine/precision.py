@@ -13,10 +13,11 @@ from torch import nn
 from modern.engine.config import EngineConfig, Precision
 from modern.engine.narrow import NarrowLinear, fits
 from modern.interaction import TaskAttention
+from modern.interest import InterestAttention
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
-# The model reads these weights itself, for products that were taken apart (modern.interaction).
-_READ_DIRECTLY = ((TaskAttention, "own"),)
+# The model reads these weights itself, for products that were taken apart (modern.interaction, modern.interest).
+_READ_DIRECTLY = ((TaskAttention, "own"), (InterestAttention, "query"))
 
 
 def prepared(model: Prepared, config: EngineConfig) -> Prepared:

@@ -6,7 +6,7 @@ clicks know whole earlier UTC days only, never the request's own day. The same s
 same log.
 
 Which steps of a history are the last matters (`replay/logs/synthetic_truth.py` says how): what was done
-*lately* moves a click's log-odds by 0.8 (standard deviation), and no count over the history tells it.
+*lately* moves a click's log-odds by 1 to 1.6 (standard deviation), and no count over the history tells it.
 
 | field | type | meaning |
 | --- | --- | --- |
@@ -18,8 +18,8 @@ Which steps of a history are the last matters (`replay/logs/synthetic_truth.py` 
 | `user.segment` | string | one of six. Matters, crossed with the candidate's category |
 | `user.country` | string | sometimes null. Matters |
 | `user.age_days` | int64 | since the first visit. Matters |
-| `user.past_impressions`, `.past_clicks` | int64 | null before the first impression. Their rate matters |
-| `history.ad_id`, `.action`, `.at`, `.category` | int64, string, timestamp, string | oldest first, at most 30; `at` and `category` are sometimes null. Counts of a category matter, and so does which came last. A step without time counts as none of the last |
+| `user.past_impressions`, `.past_clicks` | int64 | null where nothing is counted. Their rate matters |
+| `history.ad_id`, `.action`, `.at`, `.category` | int64, string, timestamp, string | oldest first, at most 30, of some users fewer, of one in ten none; `at` and `category` are sometimes null. Counts of a category matter, and so does which came last. A step without time counts as none of the last |
 | `history.bought_category` | string | the category of a purchase, else null: for counts of matching steps |
 | `candidate.ad_id` | int64 | one in three above 2^24. Means nothing beyond the ad's other fields |
 | `candidate.category` | string | rarely null. Matters: the more steps of it in the history, the better |
@@ -27,8 +27,8 @@ Which steps of a history are the last matters (`replay/logs/synthetic_truth.py` 
 | `candidate.title` | string | any script, any case, rarely null. The token `sale`, in any case, matters |
 | `candidate.format` | string | image or video. Videos alone are watched |
 | `candidate.price` | float64 | sometimes null. Cheap is better, and converts more |
-| `candidate.past_impressions`, `.past_clicks` | int64 | null before the first impression. Their rate matters |
-| `candidate.last_clicked_at` | timestamp | null before the first click. Recent is better |
+| `candidate.past_impressions`, `.past_clicks` | int64 | null where nothing is counted. Their rate matters |
+| `candidate.last_clicked_at` | timestamp | null where nothing is counted, and before the first click. Recent is better |
 | `candidate.bid_micros` | int64 | means nothing for clicks |
 | `candidate.noise` | float64 | means nothing |
 | `candidate.shown` | bool | chosen at random, five a request |
@@ -57,9 +57,12 @@ from replay.logs.synthetic_truth import draw_delays, draw_views, true_probabilit
 from replay.logs.synthetic_world import HOUR, UNKNOWN, Ints, World, make_world
 
 # Raise it when the records change: days of an older version are then written anew.
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 SHOWN_PER_REQUEST = 5
 _REQUESTS_PER_TABLE = 2048
+# Days that pass before the first one that is written: by then histories are as long, and counters as
+# full, as they stay. Else the held-out days of a log would be of another world than its first ones.
+WARM_UP_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,30 +124,36 @@ class Simulation:
     def __init__(self, log: SyntheticLog) -> None:
         self.log = log
         self._world: World | None = None
-        self._next = 0  # the day that the world stands before
+        self._next = -WARM_UP_DAYS  # the day that the world stands before
 
     def tables(self, day: date) -> Iterator[pa.Table]:
         """The requests of a day; the days before it are drawn too where they were not yet."""
         number = (day - self.log.start).days
         if self._world is None or self._next > number:
-            self._world, self._next = self._new_world(), 0
+            self._world, self._next = self._new_world(), -WARM_UP_DAYS
         while self._next < number:
             for _ in self._draw(self._world, self._next):
                 pass
-        yield from self._draw(self._world, number)
+        for first, requests in self._draw(self._world, number):
+            ids = [f"syn-{day:%Y%m%d}-{first + i:06d}" for i in range(len(requests.at))]
+            yield table_of(ids, requests, self._world)
 
     def _new_world(self) -> World:
         return make_world(
             seed=self.log.seed,
             num_users=self.log.num_users,
             num_ads=self.log.num_ads,
-            start=_midnight(self.log.start),
+            start=_midnight(self.log.start - timedelta(days=WARM_UP_DAYS)),
         )
 
-    def _draw(self, world: World, number: int) -> Iterator[pa.Table]:
+    def _draw(self, world: World, number: int) -> Iterator[tuple[int, DrawnRequests]]:
+        """The requests of a day in parts, with the number of each part's first one.
+
+        While the last part is out the world stands as it was at the midnight before the day.
+        """
         log = self.log
-        rng = np.random.default_rng([log.seed, 2, number])
-        day = log.dates[0] + timedelta(days=number)
+        rng = np.random.default_rng([log.seed, 2, WARM_UP_DAYS + number])
+        day = log.start + timedelta(days=number)
         times = _midnight(day) + np.sort(rng.integers(24 * HOUR, size=log.requests))
         for first in range(0, log.requests, _REQUESTS_PER_TABLE):
             at = times[first : first + _REQUESTS_PER_TABLE]
@@ -157,8 +166,7 @@ class Simulation:
                 click=requests.click.reshape(-1)[shown],
                 converted_at=requests.converted_at.reshape(-1)[shown],
             )
-            ids = [f"syn-{day:%Y%m%d}-{first + i:06d}" for i in range(len(at))]
-            yield table_of(ids, requests, world)
+            yield first, requests
         world.end_day(_midnight(day) + 24 * HOUR)
         self._next = number + 1
 

@@ -25,7 +25,7 @@ from replay.logs.synthetic_world import (
 )
 
 # Chosen so that 10-20 % of shown candidates are clicked, whatever the seed.
-_BASE_LOGIT = -3.1
+_BASE_LOGIT = -3.2
 # Two in ten clicks end in a purchase: some 3 % of what is shown.
 _BASE_BUYING_LOGIT = -1.5
 _DEVICE_EFFECT = np.array([0.0, 0.5, -0.6])
@@ -73,7 +73,7 @@ def true_probabilities(
 ) -> Truth:
     """The truth of every candidate, from logged fields only.
 
-    Each effect on a click moves the log-odds by 0.3 to 0.8 (standard deviation), so that a model
+    Each effect on a click moves the log-odds by 0.3 to 1.6 (standard deviation), so that a model
     without it is measurably worse on a few thousand requests; a missing value has no effect.
     """
     effects = true_effects(world, at=at, user=user, device=device, slot=slot, ad=ad)
@@ -121,7 +121,7 @@ def true_effects(
         "device": np.where(device == UNKNOWN, 0.0, _DEVICE_EFFECT[device]),
         "slot": 0.5 * (2.0 - slot),
         "country": np.where(country == UNKNOWN, 0.0, tastes.country[country]),
-        "age_days": -0.3 * (np.log1p(users.age_days[user]) - 4.5),
+        "age_days": -0.4 * (np.log1p(users.age_days[user]) - 5.5),
         "user_rate": 5.0 * users.counters.relative_rate()[user],
     }
     return {name: effect[:, None] for name, effect in of_request.items()} | {
@@ -145,8 +145,8 @@ def true_effects(
         "advertiser": tastes.advertiser[ads.advertiser[ad]],
         "sale": 0.9 * ads.has_sale[ad],
         "price": -0.5 * np.nan_to_num(np.log(ads.price[ad]) - 3.0, nan=0.0),
-        "ad_rate": 6.0 * ads.counters.relative_rate()[ad],
-        "recency": np.where(ads.last_clicked_at[ad] == UNKNOWN, 0.0, 0.6 * (freshness - usual)),
+        "ad_rate": 3.5 * ads.counters.relative_rate()[ad],
+        "recency": np.where(ads.last_clicked_at[ad] == UNKNOWN, 0.0, 0.4 * (freshness - usual)),
     }
 
 

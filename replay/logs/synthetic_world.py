@@ -30,10 +30,14 @@ UNKNOWN = -1  # in code arrays: the log writes null
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """Impressions and clicks known at midnight; 0 impressions are written as null."""
+    """Impressions and clicks known at midnight; 0 impressions are written as null.
+
+    Of some nothing is counted, ever: so nulls stay as frequent as they are on the first day.
+    """
 
     impressions: Ints
     clicks: Ints
+    is_kept: Bools
 
     def relative_rate(self) -> Floats:
         """(clicks + 0.1 * 10) / (impressions + 10), less its mean over all.
@@ -46,8 +50,8 @@ class Counters:
 
     def add(self, shown: Ints, clicked: Ints) -> None:
         """Count a day's impressions: one entry of `shown`, `clicked` for each, by index."""
-        np.add.at(self.impressions, shown, 1)
-        np.add.at(self.clicks, clicked, 1)
+        np.add.at(self.impressions, shown[self.is_kept[shown]], 1)
+        np.add.at(self.clicks, clicked[self.is_kept[clicked]], 1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +68,7 @@ class Ads:
     is_video: Bools
     bid_micros: Ints
     counters: Counters
-    last_clicked_at: Ints  # microseconds; UNKNOWN before the first click
+    last_clicked_at: Ints  # microseconds; UNKNOWN before the first click, or if not counted
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +79,7 @@ class Users:
     country: Ints  # codes; UNKNOWN for a few
     age_days: Ints
     counters: Counters
+    remembered: Ints  # how many steps of each are kept, at most LONGEST_HISTORY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,9 +104,12 @@ class History:
         np.add.at(counts, (self.user[is_known], self.category[is_known]), 1)
         return counts
 
-    def with_steps(self, user: Ints, ad: Ints, action: Ints, at: Ints, category: Ints) -> History:
-        """With these steps added in time, cut to each user's latest LONGEST_HISTORY steps."""
-        known = np.ones(len(user), dtype=np.bool_)
+    def with_steps(
+        self, user: Ints, ad: Ints, action: Ints, at: Ints, category: Ints, *, remembered: Ints
+    ) -> History:
+        """With these steps added in time, cut to each user's latest `remembered` ones."""
+        # Of one in fifty the time is lost: by its own last digits, so that a day needs no further draw.
+        known = at // 1000 % 50 != 0
         columns: list[tuple[str, NDArray[Any]]] = [
             ("user", np.concatenate([self.user, user])),
             ("ad", np.concatenate([self.ad, ad])),
@@ -114,7 +122,7 @@ class History:
         order = np.lexsort((by_name["at"], by_name["user"]))
         users = by_name["user"][order]
         end_of_user = np.searchsorted(users, users, side="right")
-        kept = order[end_of_user - np.arange(len(users)) <= LONGEST_HISTORY]
+        kept = order[end_of_user - np.arange(len(users)) <= remembered[users]]
         return History(**{name: values[kept] for name, values in columns})
 
 
@@ -158,7 +166,8 @@ class World:
         clicked = _Steps(user=user[is_click], ad=ad[is_click], at=at[is_click])
         self.ads.counters.add(ad, clicked.ad)
         self.users.counters.add(user, clicked.user)
-        np.maximum.at(self.ads.last_clicked_at, clicked.ad, clicked.at)
+        is_noted = self.ads.counters.is_kept[clicked.ad]
+        np.maximum.at(self.ads.last_clicked_at, clicked.ad[is_noted], clicked.at[is_noted])
         waiting = [steps.split(midnight) for steps in self.bought]
         self._remember(clicked, "click")
         for before, _ in waiting:
@@ -173,6 +182,7 @@ class World:
             np.full(len(steps.user), ACTIONS.index(action), dtype=np.int64),
             steps.at,
             self.ads.category[steps.ad],
+            remembered=self.users.remembered,
         )
 
 
@@ -208,15 +218,16 @@ def make_world(*, seed: int, num_users: int, num_ads: int, start: int) -> World:
     """Draw users, ads and their past up to `start`, in microseconds since 1970."""
     rng = np.random.default_rng([seed, 1])
     ads = _make_ads(rng, num_ads, start)
+    users = _make_users(rng, num_users)
     return World(
         ads=ads,
-        users=_make_users(rng, num_users),
-        history=_make_history(rng, num_users, ads, start),
+        users=users,
+        history=_make_history(rng, users.remembered, ads, start),
         tastes=Tastes(
             category_of_segment=_scaled(rng, (len(SEGMENTS), len(CATEGORIES)), 0.6),
             advertiser=_scaled(rng, (NUM_ADVERTISERS,), 0.5),
             country=_scaled(rng, (len(COUNTRIES),), 0.4),
-            category_after=_scaled(rng, (len(CATEGORIES), len(CATEGORIES)), 1.0, centred_rows=True),
+            category_after=_scaled(rng, (len(CATEGORIES), len(CATEGORIES)), 1.8, centred_rows=True),
             buys_from=_scaled(rng, (NUM_ADVERTISERS,), 0.6),
             watches=_scaled(rng, (len(CATEGORIES),), 0.4),
         ),
@@ -237,7 +248,8 @@ def _make_ads(rng: np.random.Generator, num_ads: int, start: int) -> Ads:
     for nameless in np.flatnonzero(rng.random(num_ads) < 0.02):
         titles[nameless] = None
     impressions = rng.poisson(rng.gamma(2.0, 60.0, num_ads)).astype(np.int64)
-    impressions[rng.random(num_ads) < 0.1] = 0  # new ads
+    is_counted = rng.random(num_ads) >= 0.1
+    impressions[~is_counted] = 0
     quality = rng.beta(*_PAST_RATES, num_ads)
     last_clicked_at = start - (rng.exponential(30.0, num_ads) * HOUR).astype(np.int64) - 1
     clicks = rng.binomial(impressions, quality).astype(np.int64)
@@ -256,29 +268,36 @@ def _make_ads(rng: np.random.Generator, num_ads: int, start: int) -> Ads:
         price=price,
         is_video=rng.random(num_ads) < 0.5,
         bid_micros=np.exp(rng.normal(13.0, 0.7, num_ads)).astype(np.int64) + 1,
-        counters=Counters(impressions=impressions, clicks=clicks),
+        counters=Counters(impressions=impressions, clicks=clicks, is_kept=is_counted),
         last_clicked_at=last_clicked_at,
     )
 
 
 def _make_users(rng: np.random.Generator, num_users: int) -> Users:
     impressions = rng.poisson(rng.gamma(1.5, 40.0, num_users)).astype(np.int64)
-    impressions[rng.random(num_users) < 0.15] = 0  # new users
+    is_counted = rng.random(num_users) >= 0.15
+    impressions[~is_counted] = 0
     country = rng.integers(len(COUNTRIES), size=num_users)
     country[rng.random(num_users) < 0.05] = UNKNOWN
+    # One in ten wants none of it remembered; of the others so many steps as their settings keep.
+    remembered = rng.integers(3, LONGEST_HISTORY + 1, size=num_users)
+    remembered[rng.random(num_users) < 0.1] = 0
     return Users(
         segment=rng.integers(len(SEGMENTS), size=num_users),
         country=country,
-        age_days=np.exp(rng.normal(4.5, 1.5, num_users)).astype(np.int64),
+        age_days=np.exp(rng.normal(5.5, 1.1, num_users)).astype(np.int64),
         counters=Counters(
             impressions=impressions,
             clicks=rng.binomial(impressions, rng.beta(*_PAST_RATES, num_users)).astype(np.int64),
+            is_kept=is_counted,
         ),
+        remembered=remembered,
     )
 
 
-def _make_history(rng: np.random.Generator, num_users: int, ads: Ads, start: int) -> History:
-    length = np.minimum(rng.geometric(0.1, num_users) - 1, LONGEST_HISTORY)
+def _make_history(rng: np.random.Generator, remembered: Ints, ads: Ads, start: int) -> History:
+    num_users = len(remembered)
+    length = np.minimum(rng.geometric(0.1, num_users) - 1, remembered)
     user = np.repeat(np.arange(num_users, dtype=np.int64), length)
     # Half of the steps are of the user's favourite category: so counts say something, and leave
     # enough for the order to say.

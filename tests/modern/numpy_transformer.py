@@ -39,14 +39,17 @@ class NumpyTransformer:
         return np.array(found).reshape(-1, len(self.config.tasks))
 
     def score(self, candidate: Array, memory: Array, own: ModelInputs) -> Array:
-        tokens = candidate
+        tokens, carried = candidate, np.zeros((1, self.config.width))
         if self.reads_history:
-            tokens = np.concatenate([tokens, self.interest(candidate, own)])
+            carried = self.interest(candidate, own)
+            tokens = np.concatenate([tokens, carried])
         last = self.config.num_layers - 1
         for layer in range(last):
             tokens = self.layer(f"interaction.layers.{layer}", tokens, tokens, 0.0, memory)
         tasks = self.w[f"interaction.layers.{last}.task_HD"]
-        tasks = self.layer(f"interaction.layers.{last}", tasks, tokens, 0.0, memory)
+        tasks = self.layer(
+            f"interaction.layers.{last}", tasks, tokens, 0.0, memory, carried=carried
+        )
         normed = self.norm(tasks, "interaction.norm")
         heads = (normed * self.w["heads.weight"]).sum(-1) + self.w["heads.bias"]
         return self.w["prior_logit_H"] + heads
@@ -55,9 +58,8 @@ class NumpyTransformer:
         read = own.step_place >= 0
         steps = self.steps(own)[read]
         old, weight = own.step_old[read] == 1, own.step_weight[read].astype(np.float64)
-        asks = candidate.mean(axis=0)
         if self.config.form == "early_fusion":
-            steps = steps + self.linear(asks, "fuse")
+            steps = steps + self.linear(candidate.mean(axis=0), "fuse")
         with np.errstate(divide="ignore"):
             bias = np.where(old[:, None] & ~old[None, :], -np.inf, np.log(weight)[None, :])
             shares = np.log(np.concatenate([[1.0], weight]))[None, :]
@@ -65,9 +67,15 @@ class NumpyTransformer:
             steps = self.layer(f"history.layers.{layer}", steps, steps, bias)
         encoded = self.norm(steps, "history.norm")
         rows = np.concatenate([self.w["interest.nothing_D"][None], encoded])
-        query = self.linear(self.norm(asks, "interest.query_norm")[None], "interest.query")
         key, value = np.split(self.linear(rows, "interest.key_value"), 2, axis=1)
-        return self.linear(self.mixed(query, key, value, shares), "interest.out")
+        found = []
+        for head, share in enumerate(self.w["interest.share_MN"]):
+            asked = self.norm(share @ candidate, "interest.query_norm")[None]
+            query = self.linear(asked, "interest.query")
+            part = self.part(head, query.shape[1])
+            mixed = self.mixed(query, key, value, shares)[:, part]
+            found += [mixed, mixed * query[:, part]]
+        return self.linear(np.concatenate(found, axis=1), "interest.out")
 
     def layer(
         self,
@@ -76,6 +84,8 @@ class NumpyTransformer:
         seen: Array,
         bias: Array | float,
         memory: Array | None = None,
+        *,
+        carried: Array | float = 0.0,
     ) -> Array:
         normed = self.norm(seen, f"{path}.attention_norm")
         attention = f"{path}.attention"
@@ -87,20 +97,24 @@ class NumpyTransformer:
         if memory is not None:
             more = np.split(self.linear(memory, f"{attention}.key_value"), 2, axis=1)
             key, value = np.concatenate([more[0], key]), np.concatenate([more[1], value])
-        hidden = asking + self.linear(self.mixed(query, key, value, bias), f"{attention}.out")
+        attended = self.linear(self.mixed(query, key, value, bias), f"{attention}.out")
+        hidden = asking + attended + carried
         fed = self.norm(hidden, f"{path}.feed_forward_norm")
         up = self.gelu(self.linear(fed, f"{path}.feed_forward.up"))
         return hidden + self.linear(up, f"{path}.feed_forward.down")
 
     def mixed(self, query: Array, key: Array, value: Array, bias: Array | float) -> Array:
-        width = query.shape[1] // self.config.num_heads
         mixed = np.empty_like(query)
         for head in range(self.config.num_heads):
-            part = slice(head * width, (head + 1) * width)
-            scores = query[:, part] @ key[:, part].T / sqrt(width) + bias
+            part = self.part(head, query.shape[1])
+            scores = query[:, part] @ key[:, part].T / sqrt(part.stop - part.start) + bias
             shares = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-1e300))
             mixed[:, part] = shares / shares.sum(axis=1, keepdims=True) @ value[:, part]
         return mixed
+
+    def part(self, head: int, width: int) -> slice:
+        narrow = width // self.config.num_heads
+        return slice(head * narrow, (head + 1) * narrow)
 
     def tokens(self, real: Array, codes: Array, side: str) -> Array:
         path = f"{side}_tokens"

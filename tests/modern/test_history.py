@@ -138,9 +138,9 @@ def test_a_history_that_can_not_be_read_is_refused(settings_: dict[str, float], 
 def test_attention_starts_from_how_recent_a_step_is() -> None:
     config = HistoryConfig(recency_power=2.0, recent_hours=99.0)
 
-    found = step_weights(np.array([0, 3]), known([9.0, 1.0, np.nan]), {}, config)
+    found = step_weights(np.array([0, 3]), known([24.0, 4.0, np.nan]), {}, config)
 
-    np.testing.assert_allclose(found, [0.01, 0.25, 0.0001], rtol=1e-6)
+    np.testing.assert_allclose(found, [1.0, 25.0, 0.0625], rtol=1e-6)
 
 
 def test_a_collapsed_step_counts_as_many_as_it_stands_for_and_as_recent_as_it_is() -> None:
@@ -149,4 +149,4 @@ def test_a_collapsed_step_counts_as_many_as_it_stands_for_and_as_recent_as_it_is
 
     found = step_weights(np.array([0, 3]), times, {"k": np.array([1, 1, 2])}, config)
 
-    np.testing.assert_allclose(found, [0.0, 2 / 4, 1 / 2], rtol=1e-6)
+    np.testing.assert_allclose(found, [0.0, 2 * 25 / 4, 25 / 2], rtol=1e-6)
