@@ -76,7 +76,7 @@ class InterestAttention(nn.Module):
     def forward(self, candidates_BKND: Tensor, memory: Memory) -> Tensor:
         """[request, candidate, channel], from the tokens of each candidate."""
         asked_BKMD = self.query_norm(self.share_MN @ candidates_BKND)
-        weight_MED = self.query.weight.unflatten(0, (self.num_heads, -1))
+        weight_MED = self.query.weight.view(self.num_heads, -1, self.query.in_features)
         query_BKME = torch.einsum("bkmd,med->bkme", asked_BKMD, weight_MED)
         query_BKME = query_BKME + self.query.bias.view(self.num_heads, -1)
         found_BMKE = nn.functional.scaled_dot_product_attention(
