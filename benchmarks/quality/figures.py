@@ -260,6 +260,7 @@ def text_of(figures: Mapping[str, Any]) -> str:
                 (
                     f"{found['rows']:,} labelled candidates of {found['requests']:,} requests, "
                     f"{found['ones']:,} of them 1"
+                    + ("; of an earlier run" if log in figures.get("earlier", ()) else "")
                 ),
                 "",
                 "| | NE | AUC | calibration | NE lost |",

@@ -4,6 +4,7 @@
     .venv/bin/python benchmarks/quality/run.py legacy         # logs, legacy trainings, their predictions
     .venv/bin/python benchmarks/quality/run.py modern --jobs 8    # the transformer's; needs no TensorFlow
     .venv/bin/python benchmarks/quality/run.py table          # merges what is there; writes results/
+    .venv/bin/python benchmarks/quality/run.py all --logs synthetic    # of one log; the others' figures stay
 
 Every step leaves files below --work and is skipped when they stand, so nothing is trained twice and
 `modern` may run on another machine: copy --work there and back. Each training is one process on one
@@ -21,6 +22,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from replay.threads import fix_threads
 
@@ -58,10 +60,21 @@ def main() -> None:
         from figures import figures_of, text_of
 
         figures = {"machine": machine(), **figures_of(logs, work, options.seeds)}
+        keep_others(figures, RESULTS / "quality.json")
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "quality.json").write_text(json.dumps(figures, indent=1) + "\n")
         (RESULTS / "quality.md").write_text(text_of(figures))
         print(text_of(figures))
+
+
+def keep_others(figures: dict[str, Any], standing: Path) -> None:
+    """Logs that were not asked for keep the figures that stand there, marked as of an earlier run."""
+    before = json.loads(standing.read_text()) if standing.exists() else {"logs": {}}
+    kept = {log: found for log, found in before["logs"].items() if log not in figures["logs"]}
+    figures["logs"] |= kept
+    figures["earlier"] = sorted(kept)
+    if "synthetic" in kept:
+        figures["thinned"] = before["thinned"]
 
 
 def prepare(log: str, work: Work, seeds: int) -> None:
