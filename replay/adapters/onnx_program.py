@@ -137,12 +137,29 @@ class OnnxProgram:
         return self._twin(_model=model, _bare=self._open(model, optimised=True))
 
     def weights(self) -> dict[str, Array]:
-        """The initializers that an operator reads: others are no part of what is computed."""
+        """The initializers that an operator reads: others are no part of what is computed.
+
+        One whose name has no module's path stands under the checkpoint that reads it.
+        """
         graph = self._model.graph
-        read = {name for node in graph.node for name in surgery.reads_of(node)}
-        read |= {output.name for output in graph.output}
+        places = {tensor: name for name, tensor in self._tensor.items()}
+        readers: dict[str, set[str | None]] = {output.name: {None} for output in graph.output}
+        for node in graph.node:
+            for name in surgery.reads_of(node):
+                readers.setdefault(name, set()).add(places.get(node.output[0]))
+
+        def named(name: str) -> str:
+            own = [place for place in readers[name] if place is not None]
+            return (
+                f"{own[0]}.{name}"
+                if "." not in name and len(readers[name]) == len(own) == 1
+                else name
+            )
+
         return {
-            one.name: numpy_helper.to_array(one) for one in graph.initializer if one.name in read
+            named(one.name): numpy_helper.to_array(one)
+            for one in graph.initializer
+            if one.name in readers
         }
 
     def configuration(self) -> dict[str, str]:

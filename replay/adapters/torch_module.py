@@ -191,7 +191,8 @@ def _traced(module: nn.Module, fed: Mapping[str, Array], device: str) -> TorchPr
         raise ConfigError(
             f"the module refused the example's inputs: {type(error).__name__}: {error}.",
             where=f"{type(module).__name__}.forward, fed {shapes}",
-            fix="let the inputs function return one array per argument of forward, by its name",
+            fix="let the inputs function return one array per argument of forward, by its name and in its "
+            "dtype: real values computed in float64 are rounded once, .astype(np.float32)",
         ) from error
 
 
