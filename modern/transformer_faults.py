@@ -23,9 +23,10 @@ from modern.interaction import CandidateAttention, TaskAttention
 from modern.interest import InterestAttention, Memory
 from modern.module_places import AGE, PLACE, module_places
 from modern.tokens import AgeBuckets, CodeTable, StepTokens
-from modern.transformer import Heads
+from modern.transformer import Heads, RankingTransformer
 from modern.transformer_artifact import TransformerArtifact
 from modern.transformer_config import HistoryConfig
+from replay.adapters.torch_faults import torch_faults, with_torch_fault
 from replay.capabilities import Fault, Where
 
 # Keras's default, where PyTorch's is 1e-5: what a careless translation brings.
@@ -67,7 +68,10 @@ def _all(artifact: TransformerArtifact) -> Iterator[_Planted]:
     if artifact.model.reads_history:
         yield from _history_faults(artifact)
     for place in module_places(artifact.layout, artifact.config.transformer):
-        yield from _module_faults(place.path, artifact.model.get_submodule(place.path))
+        module = artifact.model.get_submodule(place.path)
+        yield from _module_faults(place.path, module)
+        for part in _parts(place.path, module):
+            yield from _general_faults(artifact, place.path, part)
 
 
 def _feature_faults(feature_set: FeatureSet) -> Iterator[_Planted]:
@@ -188,6 +192,37 @@ def _module_faults(path: str, module: nn.Module) -> Iterator[_Planted]:
         yield _planted("weight_scale", path, "artifact", says, _with_module(path, _scaled))
 
 
+def _parts(path: str, module: nn.Module) -> Iterator[str]:
+    """Of a place, what is applied last, and its activation."""
+    if isinstance(module, nn.LayerNorm):
+        yield path
+    elif isinstance(module, FeedForward):
+        yield from (f"{path}.activation", f"{path}.down")
+    elif isinstance(module, WITH_DROPOUT):
+        yield f"{path}.out"
+
+
+def _general_faults(artifact: TransformerArtifact, path: str, part: str) -> Iterator[_Planted]:
+    """Those that a part can have whatever model it is of."""
+    for fault in torch_faults(artifact.model, {part: path}):
+        if fault.kind in GENERAL:
+            yield _Planted(fault=fault, change=_with_general(part, fault))
+
+
+def _with_general(part: str, fault: Fault) -> Change:
+    def changed(artifact: TransformerArtifact) -> TransformerArtifact:
+        model = cast("RankingTransformer", with_torch_fault(artifact.model, part, fault))
+        return replace(artifact, model=model)
+
+    return changed
+
+
+# Of a module's faults those that are not offered above under the model's own names.
+GENERAL = frozenset(
+    {"norm_gain_left_out", "gelu_as_relu", "gelu_as_silu", "weights_transposed", "rows_exchanged",
+     "inputs_exchanged", "inputs_reversed", "weights_bfloat16", "weights_int8", "weights_stale",
+     "weights_as_text", "weights_pruned", "bias_left_out", "bias_late"}
+)  # fmt: skip
 WITH_DROPOUT = (SelfAttention, CandidateAttention, TaskAttention, InterestAttention, FeedForward)
 
 
