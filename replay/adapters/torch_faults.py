@@ -173,7 +173,8 @@ def _rolled_bias(module: nn.Module) -> None:
 
 
 def _has_gain(module: nn.Module) -> bool:
-    return isinstance(module, nn.LayerNorm) and module.elementwise_affine
+    is_norm = isinstance(module, nn.LayerNorm) and module.elementwise_affine
+    return is_norm and bool((module.weight != 1).any())
 
 
 def _gain_left_out(module: nn.Module) -> None:
