@@ -173,8 +173,9 @@ def _rolled_bias(module: nn.Module) -> None:
 
 
 def _has_gain(module: nn.Module) -> bool:
-    is_norm = isinstance(module, nn.LayerNorm) and module.elementwise_affine
-    return is_norm and bool((module.weight != 1).any())
+    if not isinstance(module, nn.LayerNorm) or not module.elementwise_affine:
+        return False
+    return not torch.equal(module.weight, torch.ones_like(module.weight))
 
 
 def _gain_left_out(module: nn.Module) -> None:
