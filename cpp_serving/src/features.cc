@@ -1,6 +1,7 @@
 #include "cpp_serving/features.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -19,6 +20,7 @@ constexpr std::int64_t kMicrosecondsPerSecond = 1000000;
 constexpr std::int64_t kSecondsPerDay = 86400;
 constexpr std::int64_t kSecondsPerHour = 3600;
 constexpr char kJoin = '\x1f';
+constexpr std::size_t kFewEdges = 16;
 
 constexpr std::int64_t FloorDivide(std::int64_t a, std::int64_t b) {
   return a / b - (a % b < 0 ? 1 : 0);
@@ -40,6 +42,56 @@ std::int64_t WeekdayOf(std::int64_t local_seconds) {
   const std::int64_t days = FloorDivide(local_seconds, kSecondsPerDay) + 3;
   return days - FloorDivide(days, 7) * 7;
 }
+
+// log1p of counts, which are small mostly: the library's own values, kept.
+class LogOfCounts {
+ public:
+  LogOfCounts() {
+    for (std::size_t i = 0; i < values_.size(); ++i)
+      values_[i] = std::log1p(static_cast<double>(i));
+  }
+
+  // x is not negative.
+  double Of(double x) const {
+    if (!(x < static_cast<double>(values_.size()))) return std::log1p(x);
+    const auto whole = static_cast<std::size_t>(x);
+    return static_cast<double>(whole) == x ? values_[whole] : std::log1p(x);
+  }
+
+ private:
+  std::array<double, 2048> values_;  // Half of a first-level cache.
+};
+
+const LogOfCounts& CountLogs() {
+  static const LogOfCounts logs;
+  return logs;
+}
+
+// The hashes of a request's latest integers: candidates have groups and categories in common, and a
+// text and its hash take ten times as long as a look.
+class RecentHashes {
+ public:
+  template <typename Make>
+  std::int64_t Of(std::int64_t request, std::int64_t value, Make make) {
+    if (request != request_) Forget(request);
+    Slot& slot = slots_[static_cast<std::uint64_t>(value) * 0x9E3779B97F4A7C15u >> 56];
+    if (slot.hash == kNone || slot.value != value) slot = {value, make()};
+    return slot.hash;
+  }
+  void Forget(std::int64_t request) {
+    request_ = request;
+    slots_.fill({0, kNone});
+  }
+
+ private:
+  static constexpr std::int64_t kNone = -1;  // Hashes are not negative.
+  struct Slot {
+    std::int64_t value;
+    std::int64_t hash;
+  };
+  std::int64_t request_ = -1;
+  std::array<Slot, 256> slots_;  // 4 KiB
+};
 
 double LogHours(std::int64_t since, std::int64_t until) {
   if (until <= since) return 0.0;  // log1p(0)
@@ -188,9 +240,10 @@ void BoundFeature::Reals(float* out, std::size_t stride) const {
       return WithNumber(0, [&](auto number) { FillReals(out, stride, number); });
     case FeatureKind::kLog1p:
       return WithNumber(0, [&](auto number) {
+        const LogOfCounts& logs = CountLogs();
         FillReals(out, stride, [&](std::int64_t request, std::int64_t candidate) {
           const double x = number(request, candidate);
-          return x >= 0.0 ? std::log1p(x) : kMissing;
+          return x >= 0.0 ? logs.Of(x) : kMissing;
         });
       });
     case FeatureKind::kHour:
@@ -303,6 +356,17 @@ std::int64_t BoundFeature::Hash(std::int64_t request, std::int64_t candidate,
   return 1 + static_cast<std::int64_t>(Murmur3(*text, feature_->seed) % (feature_->buckets - 1));
 }
 
+// The source that tells a request's candidates apart, where it is one, and an integer.
+const BoundFeature::Source* BoundFeature::TheOneOfCandidates() const {
+  const Source* found = nullptr;
+  for (std::size_t i = 0; i < num_sources_; ++i) {
+    if (sources_[i].field.axis != Axis::kCandidate) continue;
+    if (found != nullptr || sources_[i].field.type != ValueType::kInt64) return nullptr;
+    found = &sources_[i];
+  }
+  return found;
+}
+
 void BoundFeature::Discretes(std::int64_t* out) const {
   const auto fill = [&](auto value) {
     ForRows([&](std::size_t place, std::int64_t request, std::int64_t candidate) {
@@ -316,6 +380,11 @@ void BoundFeature::Discretes(std::int64_t* out) const {
         fill([&](std::int64_t request, std::int64_t candidate) -> std::int64_t {
           const double x = number(request, candidate);
           if (std::isnan(x)) return 0;
+          if (edges.size <= kFewEdges) {  // Counted without a branch to guess.
+            std::int64_t below = 1;
+            for (const double edge : edges) below += edge_exclusive_ ? edge < x : edge <= x;
+            return below;
+          }
           const double* after = edge_exclusive_ ? std::lower_bound(edges.begin(), edges.end(), x)
                                                 : std::upper_bound(edges.begin(), edges.end(), x);
           return 1 + (after - edges.begin());
@@ -324,8 +393,18 @@ void BoundFeature::Discretes(std::int64_t* out) const {
     case FeatureKind::kHash: {
       static thread_local std::string room;
       std::string* text = &room;  // Asking for the thread's own costs more than a short hash.
-      return fill([this, text](std::int64_t request, std::int64_t candidate) {
+      const auto hash = [this, text](std::int64_t request, std::int64_t candidate) {
         return Hash(request, candidate, text);
+      };
+      const Source* own = TheOneOfCandidates();
+      if (own == nullptr) return fill(hash);
+      static thread_local RecentHashes recent;
+      RecentHashes* kept = &recent;
+      kept->Forget(-1);  // Another feature's, or another batch's.
+      return fill([&](std::int64_t request, std::int64_t candidate) {
+        if (own->field.IsNull(candidate)) return std::int64_t{0};
+        return kept->Of(request, own->field.Int64(candidate),
+                        [&] { return hash(request, candidate); });
       });
     }
     case FeatureKind::kId:
@@ -344,9 +423,7 @@ std::int32_t Encoded(const Feature& feature, std::int64_t value) {
     const bool known = value >= 0 && static_cast<std::size_t>(value) < feature.code_of_id.size();
     code = known ? feature.code_of_id[static_cast<std::size_t>(value)] : 0;
   } else if (feature.kind == FeatureKind::kId) {
-    const Span<std::int64_t>& ids = feature.vocabulary;
-    const std::int64_t* found = std::lower_bound(ids.begin(), ids.end(), value);
-    code = found != ids.end() && *found == value ? 1 + (found - ids.begin()) : 0;
+    code = feature.id_table.CodeOf(value);
   } else if (value < 0 || value >= std::int64_t{feature.cardinality}) {
     throw Error(Error::Kind::kStack,
                 "the value " + std::to_string(value) + " is none of the feature's " +

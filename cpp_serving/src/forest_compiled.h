@@ -36,8 +36,9 @@ constexpr std::size_t kOneTests = 40000;
 // A span of eight blocks costs as much as so many one by one.
 constexpr std::size_t kSpanFrom = 4;
 
-// Below twice this many rows another thread costs more than it saves.
-constexpr std::size_t kPart = 4 * kBlock;
+// A thread's part: a whole span, so that no place of one stays empty. Below two of them another
+// thread costs more than it saves.
+constexpr std::size_t kPart = kSpan * kBlock;
 constexpr std::uint32_t kMaxThreads = 256;
 
 inline std::uint32_t Checked(std::uint32_t threads) {
@@ -177,8 +178,7 @@ struct Forest::Compiled {
       in_blocks = rows / kBlock * kBlock;
       if (rows - in_blocks >= walk_below) in_blocks = rows;
     }
-    const std::size_t at_once =
-        std::min(kMaxBlocks, std::max<std::size_t>(1, kCodeBytes / block_bytes));
+    const std::size_t at_once = BlocksAtOnce();
     if (in_blocks > 0) {
       const std::size_t needed = std::min(at_once, (in_blocks + kBlock - 1) / kBlock);
       // A span's last blocks may lack rows: their codes mean nothing.
@@ -198,6 +198,13 @@ struct Forest::Compiled {
       kernel.quantise_row(layout, of_row, features + row * num_features, codes);
       on_row(row, codes);
     }
+  }
+
+  // Whole spans, where their codes have room: one that is part empty takes as long as a full one.
+  std::size_t BlocksAtOnce() const {
+    const std::size_t room =
+        std::min(kMaxBlocks, std::max<std::size_t>(1, kCodeBytes / block_bytes));
+    return kernel.span.test != nullptr && room > kSpan ? room / kSpan * kSpan : room;
   }
 
   // The sums of `count` rows whose codes are in so many blocks.
@@ -223,8 +230,8 @@ struct Forest::Compiled {
   void Share(std::size_t rows, Task task) const {
     const std::size_t threads = pool.num_threads();
     if (threads == 1 || rows < 2 * kPart) return task(0, rows);
-    // Whole blocks, four parts a thread: the last to finish is not waited for long.
-    const std::size_t part = std::max(kPart, (rows / (4 * threads) + kBlock - 1) / kBlock * kBlock);
+    // Whole spans, at least eight parts a thread: the last to finish is not waited for long.
+    const std::size_t part = std::max<std::size_t>(1, rows / (8 * threads) / kPart) * kPart;
     pool.Run((rows + part - 1) / part,
              [&](std::size_t i) { task(i * part, std::min(part, rows - i * part)); });
   }

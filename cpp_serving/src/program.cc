@@ -220,7 +220,10 @@ class ProgramReader {
     constexpr std::int64_t kSmall = 4096;
     if (ids.size == 0) return;
     const std::int64_t last = ids[ids.size - 1];
-    if (last >= kSmall && last / 8 >= static_cast<std::int64_t>(ids.size)) return;
+    if (last >= kSmall && last / 8 >= static_cast<std::int64_t>(ids.size)) {
+      feature->id_table = IdTable(ids);
+      return;
+    }
     feature->code_of_id.assign(static_cast<std::size_t>(last) + 1, 0);
     for (std::size_t i = 0; i < ids.size; ++i) {
       feature->code_of_id[static_cast<std::size_t>(ids[i])] = static_cast<std::int32_t>(i + 1);

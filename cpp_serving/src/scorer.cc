@@ -132,6 +132,13 @@ void AddDiscrete(const BoundFeature& bound, const Records& records, const Span<f
     }
     return;
   }
+  if (feature.kind == FeatureKind::kId) {
+    const float* own = weights.data + feature.first_column;
+    for (std::size_t row = 0; row < candidates; ++row) {
+      sums[row] += static_cast<double>(own[feature.id_table.CodeOf(values[row])]);
+    }
+    return;
+  }
   for (std::size_t row = 0; row < candidates; ++row) sums[row] += weight(values[row]);
 }
 

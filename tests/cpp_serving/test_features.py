@@ -363,3 +363,39 @@ def test_an_absent_field_or_another_type_is_named(
     path = feature.get("source") or feature["sources"][0]
     assert path in str(raised.value) or "history.category" in str(raised.value)
     assert raised.value.fix
+
+
+def test_a_hash_of_a_candidate_and_its_request_is_no_other_requests(tmp_path: Path) -> None:
+    """Values come again within a request, and with another text in the next one."""
+    stack = with_feature(
+        tmp_path,
+        {"kind": "hash", "sources": ["user.segment", "candidate.advertiser_id"], "seed": 7,
+         "buckets": 1 << 16, "normalise": "none"},
+    )  # fmt: skip
+    advertisers = [1, 2, 1, 2**40, None, 1, -5] * 60
+    segments = ["a", "b", None, "a"]
+    batch = batch_of(
+        *(
+            a_request(
+                f"r-{i}",
+                user={"segment": segment},
+                candidates=[a_candidate(ad, advertiser_id=of) for ad, of in enumerate(advertisers)],
+            )
+            for i, segment in enumerate(segments)
+        )
+    )
+
+    whole = stack.score(batch, capture=["features.f"])["features.f"]
+
+    for i in range(len(segments)):
+        for place in range(14):
+            row = batch_of(
+                a_request(
+                    "one",
+                    user={"segment": segments[i]},
+                    candidates=[a_candidate(advertiser_id=advertisers[place])],
+                )
+            )
+            alone = stack.score(row, capture=["features.f"])["features.f"]
+            assert whole[i * len(advertisers) + place] == alone[0]
+    assert whole[0] == whole[2] != whole[len(advertisers)]

@@ -45,6 +45,7 @@ class BoundFeature {
   template <typename Use>
   void WithNumber(std::size_t source, Use use) const;
   double Matches(std::int64_t request, std::int64_t candidate) const;
+  const Source* TheOneOfCandidates() const;
   std::int64_t Hash(std::int64_t request, std::int64_t candidate, std::string* text) const;
 
   const Feature* feature_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpp_serving/artifact.h"
+#include "cpp_serving/id_table.h"
 #include "cpp_serving/span.h"
 #include "cpp_serving/tree_table.h"
 
@@ -53,8 +54,9 @@ struct Feature {
   double weight = 0.0;
   Span<double> edges;
   Span<std::int64_t> vocabulary;
-  std::vector<std::int32_t>
-      code_of_id;  // 1 + place in the vocabulary, or 0; empty where ids are sparse.
+  // 1 + place in the vocabulary, or 0; empty where ids are sparse: then id_table has them.
+  std::vector<std::int32_t> code_of_id;
+  IdTable id_table;
   // Place among the real features (a column of the trees' input) or among the discrete ones.
   std::uint32_t place = 0;
   // Of a discrete feature: its first column in the regression's category block, and how many.
