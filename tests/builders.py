@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,21 @@ def a_request(
 def table_of(*records: Mapping[str, Any], schema: pa.Schema = SCHEMA) -> pa.Table:
     """The records as a table of the log's schema, unchecked: empty histories keep their type."""
     return pa.Table.from_pylist([dict(record) for record in records], schema=schema)
+
+
+def shuffled_schema(schema: pa.Schema, chance: Random) -> pa.Schema:
+    """The same columns, and fields of their structs, in another order."""
+
+    def turned(kind: pa.DataType) -> pa.DataType:
+        if pa.types.is_struct(kind):
+            fields = [kind.field(place) for place in range(kind.num_fields)]
+            chance.shuffle(fields)
+            return pa.struct([pa.field(one.name, turned(one.type)) for one in fields])
+        return pa.list_(turned(kind.value_type)) if pa.types.is_list(kind) else kind
+
+    names = list(schema.names)
+    chance.shuffle(names)
+    return pa.schema([pa.field(name, turned(schema.field(name).type)) for name in names])
 
 
 def batch_of(*records: Mapping[str, Any], schema: pa.Schema = SCHEMA) -> RequestBatch:

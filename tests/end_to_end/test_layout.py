@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.builders import shuffled_schema
 from tests.end_to_end.workplace import DAY, Workplace
 
 PLANTS = ("hour_shift:features.hour_tokyo", "weight_scale:regression.leaf_sum")
@@ -34,18 +35,7 @@ def test_a_day_in_another_layout_has_the_same_verdict(workplace: Workplace, tmp_
 def _laid_out_anew(day: Path, target: Path) -> None:
     """The same requests in another order, in batches of 100 to three files, with columns and fields shuffled."""
     table = pa.concat_tables(pq.read_table(part) for part in sorted(day.glob("*.parquet")))
-    chance = random.Random(7)
-
-    def turned(kind: pa.DataType) -> pa.DataType:
-        if pa.types.is_struct(kind):
-            fields = [kind.field(place) for place in range(kind.num_fields)]
-            chance.shuffle(fields)
-            return pa.struct([pa.field(one.name, turned(one.type)) for one in fields])
-        return pa.list_(turned(kind.value_type)) if pa.types.is_list(kind) else kind
-
-    columns = list(table.schema.names)
-    chance.shuffle(columns)
-    schema = pa.schema([pa.field(n, turned(table.schema.field(n).type)) for n in columns])
+    schema = shuffled_schema(table.schema, Random(7))
     rows = table.take(np.random.default_rng(7).permutation(len(table))).to_pylist()
     target.mkdir(parents=True)
     for part in range(3):

@@ -21,6 +21,7 @@ from parity.noise import ChannelNoise
 from parity.plan import Plan
 from parity.tolerance import Absolute, PlannedTolerance
 from replay.request import batch_from_records
+from tests.builders import shuffled_schema
 from tests.toys import ToyStack, bugs_of, toy_batch, toys
 
 BATCH = toy_batch(10)
@@ -85,10 +86,11 @@ def test_the_size_of_batches_never_changes_the_causes(places, factor, size) -> N
 @given(SOME, FACTORS, st.randoms(use_true_random=False))
 def test_the_order_of_columns_never_changes_the_causes(places, factor, chance) -> None:
     stacks = toys(bugs_of(*places, factor=factor))
-    columns = list(BATCH.records.schema.names)
-    chance.shuffle(columns)
+    records = BATCH.records
+    schema = shuffled_schema(records.schema, chance)
+    shuffled = pa.Table.from_pylist(records.to_pylist(), schema=schema)
 
-    moved = probed(*stacks, batch=batch_from_records(_shuffled(columns, chance)))
+    moved = probed(*stacks, batch=batch_from_records(shuffled))
 
     assert names(moved) == list(places)
 
@@ -198,18 +200,3 @@ def _rounded(values, *, bits, bug):
     """To so many bits after the first, after what a bug makes of them."""
     fraction, exponent = np.frexp(values if bug is None else bug(values))
     return np.ldexp(np.round(np.ldexp(fraction, bits + 1)), exponent - bits - 1)
-
-
-def _shuffled(columns, chance) -> pa.Table:
-    """The batch's records with their columns, and the fields of their structs, in another order."""
-    records = BATCH.records
-
-    def turned(kind: pa.DataType) -> pa.DataType:
-        if pa.types.is_struct(kind):
-            fields = [kind.field(place) for place in range(kind.num_fields)]
-            chance.shuffle(fields)
-            return pa.struct([pa.field(one.name, turned(one.type)) for one in fields])
-        return pa.list_(turned(kind.value_type)) if pa.types.is_list(kind) else kind
-
-    schema = pa.schema([pa.field(n, turned(records.schema.field(n).type)) for n in columns])
-    return pa.Table.from_pylist(pa.Table.from_batches([records]).to_pylist(), schema=schema)
