@@ -9,7 +9,7 @@ DAY := 2019-11-30
 SCORER_SOURCES := CMakeLists.txt $(wildcard cpp_serving/src/* cpp_serving/include/cpp_serving/* cpp_serving/bindings/*)
 CPP_SOURCES := $(wildcard cpp_serving/src/*.cc cpp_serving/src/*.h cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc cpp_serving/bindings/*.h tests/cpp/*.cc tests/cpp/*.h tests/cpp/fuzz/*.cc tests/cpp/fuzz/*.h examples/cpp/*.cc)
 
-.PHONY: help build demo ladder test test-cpp test-threads build-fuzz fuzz long lint types format bench bench-scorer bench-quality clean
+.PHONY: help build demo ladder test test-cpp test-threads build-fuzz fuzz long lint types format bench bench-scorer bench-instructions bench-quality clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -131,6 +131,15 @@ build/bench_venv/.installed: .venv/.built benchmarks/scorer/requirements.txt
 
 bench-scorer: build/bench_venv/.installed ## the scorer against its peers, interleaved; trains models and compiles peers once
 	PYTHONPATH=$(CURDIR) $(BENCH_PY) benchmarks/scorer/run.py
+	$(MAKE) --no-print-directory bench-instructions
+
+# Counted by valgrind (Debian's package of that name), which no other load changes.
+VALGRIND := $(shell command -v valgrind)
+bench-instructions: .venv/.built ## the scorer's instructions a row, by callgrind
+	.venv/bin/cmake --log-level=WARNING -S . -B build/library -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/.venv/bin/ninja \
+	  -DCMAKE_BUILD_TYPE=Release -DCPP_SERVING_EXTENSION=OFF
+	.venv/bin/cmake --build build/library
+	$(if $(VALGRIND),PYTHONPATH=$(CURDIR) $(PY) benchmarks/scorer/instructions.py --library build/library/libcpp_serving.a,@echo "bench-instructions: skipped, there is no valgrind on this machine")
 
 clean: ## everything that was built, trained or replayed; the environment stays
 	rm -rf build logs artifacts runs .cache .venv/.built
