@@ -20,21 +20,21 @@ from tests.modern.small_synthetic import INFORMATIVE, NOISE, write_features, wri
 
 
 class Trained:
-    """A transformer fitted to two synthetic days, and a third that it has not seen."""
+    """A transformer fitted to three synthetic days, and two that it has not seen."""
 
     def __init__(self, root: Path) -> None:
-        logs = write_log(root / "logs", days=4, requests=1200)
+        logs = write_log(root / "logs", days=5, requests=1200)
         features = open_feature_set(write_features(root / "features.json", logs))
         self.layout = layout_of(features)
         days = [open_day(logs, day) for day in list_days(logs)]
         config = ModernConfig(training=TrainingConfig(epochs=8))
-        requests = labelled_requests(days[:2], features, config)
+        requests = labelled_requests(days[:3], features, config)
         parts = split_rows(requests, kept_back_share=0.125, seed=7)
         self.model = fit_transformer(parts, self.layout, config).model
         self.calibration = fit_calibration(
             logits_of(self.model, parts.calibration.inputs)[:, 0], parts.calibration.click
         )
-        self.held_out = labelled_requests(days[2:], features, config)
+        self.held_out = labelled_requests(days[3:], features, config)
 
     def pctr(self, inputs: ModelInputs) -> np.ndarray:
         return pctr_from_logits(logits_of(self.model, inputs)[:, 0], self.calibration)
