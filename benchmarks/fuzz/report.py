@@ -22,7 +22,7 @@ read again, XGBoost's in both formats, which must give the same trees. The aim i
 
 Speed is a processor's own: the machine was shared. The peak includes the sanitizer's memory of freed blocks (16 MiB) and the corpus; an allocation above
 256 MiB, or 1 GiB in all, would have ended the run. Edges are those of the code that reads.
-"""
+{notes}"""
 
 
 def recorded() -> Mapping[str, Any]:
@@ -53,7 +53,8 @@ def record(reader: str, found: Mapping[str, Any]) -> None:
         json.dumps(totals, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
     rows = [_row(name, totals[reader]) for reader, name in _NAMES.items() if reader in totals]
-    page = _PAGE.format(machine=totals["machine"], rows="\n".join(rows))
+    notes = "".join(f"\n{note}\n" for note in totals.get("notes", []))
+    page = _PAGE.format(machine=totals["machine"], rows="\n".join(rows), notes=notes)
     (RESULTS / "fuzz.md").write_text(page, encoding="utf-8")
 
 
