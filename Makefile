@@ -96,7 +96,7 @@ build-fuzz: .venv/.built
 	  -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=clang++ -DCPP_SERVING_EXTENSION=OFF -DCPP_SERVING_FUZZ=ON
 	.venv/bin/cmake --build build/fuzz
 
-fuzz: $(if $(FUZZ),build-fuzz) ## every reader of model files on broken input, 30 s each, two at once; needs clang
+fuzz: $(if $(FUZZ),build-fuzz) ## every reader of model files on broken input, 60 s each, two at once; needs clang
 	$(if $(FUZZ),$(PY) -m benchmarks.fuzz.run --at-once 2,@echo "fuzz: skipped, there is no clang++ on this machine")
 
 long: $(if $(FUZZ),build-fuzz) .venv/.built ## ten million rows and executions a reader; resumable

@@ -1,6 +1,6 @@
 """Runs the readers' fuzz targets for a bounded number of executions, and adds up what was run.
 
-    make fuzz                                                  # 30 s a reader, two at once, as CI does
+    make fuzz                                                  # 60 s a reader, two at once, as CI does
     python -m benchmarks.fuzz.run --seconds 120 --until 10000000 --record    # as `make long` does
 
 With `--until` the readers take turns of so many seconds until each has as many executions on
@@ -39,7 +39,7 @@ def main() -> int:
     """Run the readers' targets, in turns where a total is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--readers", default=",".join(READERS))
-    parser.add_argument("--seconds", type=int, default=30, help="at most, for each reader's turn")
+    parser.add_argument("--seconds", type=int, default=60, help="at most, for each reader's turn")
     parser.add_argument("--at-once", type=int, default=1, help="readers side by side")
     parser.add_argument("--until", type=int, help="recorded executions that are enough")
     parser.add_argument("--record", action="store_true")

@@ -86,7 +86,7 @@ def test_faults_are_really_exported() -> None:
 
     assert named(shared, broken) == ["history.place", "interest"]
     assert broken.identity().digest != exported.identity().digest
-    assert exported.exported.program is not broken.exported.program
+    assert exported.program is not broken.program
 
 
 def test_onnx_runtime_agrees_and_faults_are_named_across_it() -> None:
