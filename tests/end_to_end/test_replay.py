@@ -37,7 +37,7 @@ def test_a_true_translation_is_parity_on_every_request(
     ("challenger", "plants"),
     [
         ("port", ["hour_shift:features.hour_tokyo", "scale:regression.leaf_sum"]),
-        ("port", ["bucket_edge_side:features.age_bucket", "hash_encoding:features.title"]),
+        ("port", ["bucket_from_zero:features.age_bucket", "hash_encoding:features.title"]),
         ("port", ["nan_direction:gbdt.leaves", "swap_columns:features.ad_clicks"]),
         ("cpp", ["hash_seed:features.country", "tree_limit:regression.leaf_sum"]),
         ("cpp", ["permute_candidates:features.price", "scale:logit"]),
@@ -284,7 +284,7 @@ def test_three_mistakes_in_the_scorer_s_code_are_named_in_one_run(
     """Compiled anew, with three lines of C++ changed."""
     code = mutated(
         "cpp_serving",
-        ("src/features.cc", "x >= 0.0 ? std::log1p(x)", "x >= 0.0 ? std::log2(1.0 + x)"),
+        ("src/features.cc", "x >= 0.0 ? logs.Of(x)", "x >= 0.0 ? logs.Of(x) / std::log(2.0)"),
         (
             "src/features.cc",
             "c = static_cast<char>(c - 'A' + 'a')",
