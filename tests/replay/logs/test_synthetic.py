@@ -338,7 +338,8 @@ def test_the_order_of_a_history_matters_and_no_count_tells_it() -> None:
 
     assert np.array_equal(before["interest"], after["interest"])
     assert 0.9 < before["drawn_on"].std() < 1.8
-    assert np.corrcoef(before["drawn_on"].ravel(), after["drawn_on"].ravel())[0, 1] < 0.7
+    # In log-odds: of a third of the candidates and more, the odds change by a fifth and more.
+    assert np.mean(np.abs(after["drawn_on"] - before["drawn_on"]) > 0.2) > 0.3
 
 
 def test_a_log_may_be_tiny() -> None:
