@@ -1,4 +1,4 @@
-"""Shared by every test: what may be skipped where, and native threads fixed first."""
+"""Shared by every test: what may be skipped where, no test timed, and native threads fixed first."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import os
 from collections.abc import Generator
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from replay.threads import fix_threads
 
 fix_threads()
+
+# An example's time is the machine's, not the code's.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
