@@ -46,7 +46,7 @@ artifacts/onnx/trees.onnx: artifacts/legacy/manifest.json
 	$(PY) -m legacy export-onnx --artifact artifacts/legacy --out $@
 	@touch $@
 
-artifacts/modern/manifest.json: artifacts/legacy/manifest.json $(wildcard modern/*.py)
+artifacts/modern/manifest.json: artifacts/legacy/manifest.json $(wildcard modern/features/*.py modern/training/*.py modern/transformer/*.py)
 	$(PY) -m modern train --logs logs/ --features artifacts/legacy/features.json --out artifacts/modern
 	@touch $@
 
@@ -54,15 +54,15 @@ demo: artifacts/cpp/scorer.bin artifacts/onnx/trees.onnx artifacts/modern/manife
 	$(PY) examples/demo.py --date $(DAY)
 
 # --- the ladder: one change a rung -----------------------------------------------------------
-artifacts/bridge_untrained/bridge.json: artifacts/legacy/manifest.json $(wildcard modern/bridge*.py)
+artifacts/bridge_untrained/bridge.json: artifacts/legacy/manifest.json $(wildcard modern/bridge/*.py)
 	$(PY) -m modern train-bridge --untrained --logs logs/ --out $(@D)
 	@touch $@
 
-artifacts/bridge/bridge.json: artifacts/legacy/manifest.json $(wildcard modern/bridge*.py)
+artifacts/bridge/bridge.json: artifacts/legacy/manifest.json $(wildcard modern/bridge/*.py)
 	$(PY) -m modern train-bridge --logs logs/ --out $(@D)
 	@touch $@
 
-artifacts/modern_%/manifest.json: artifacts/modern/manifest.json $(wildcard modern/export*.py)
+artifacts/modern_%/manifest.json: artifacts/modern/manifest.json $(wildcard modern/export/*.py)
 	$(PY) -m modern export --format $* --out $(@D)
 	@touch $@
 

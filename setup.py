@@ -115,8 +115,8 @@ setup(
         "replay.stacks": [
             "legacy = legacy.stack:open_stack",
             "cpp = cpp_serving.stack:open_stack",
-            "port = modern.port_stack:open_stack",
-            "modern = modern.transformer_stack:open_stack",
+            "port = modern.port.stack:open_stack",
+            "modern = modern.transformer.stack:open_stack",
         ],
     },
 )

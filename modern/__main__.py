@@ -9,10 +9,10 @@ from datetime import date
 from pathlib import Path
 
 from modern.bench.command import add_bench
-from modern.bridge_command import add_train_bridge
-from modern.export_command import add_export
-from modern.precompute_command import add_precompute
+from modern.bridge.command import add_train_bridge
+from modern.export.command import add_export
 from modern.serve.command import add_serve
+from modern.transformer.precompute_command import add_precompute
 from replay.errors import ToolkitError
 from replay.threads import fix_threads
 
@@ -35,9 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from modern.config import load_variant  # numpy and torch come with these
-    from modern.train import Running, plan_job, run_job
-    from modern.training_outcome import table_of
+    from modern.training.job import Running, plan_job, run_job
+    from modern.training.outcome import table_of
+    from modern.transformer.training_config import load_variant  # numpy and torch come with these
 
     config = load_variant(options.variant)
     asked = {
@@ -75,7 +75,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from modern.predictions import write_predictions
+    from modern.training.predictions import write_predictions
 
     rows = write_predictions(
         options.artifact,

@@ -106,13 +106,13 @@ def main() -> None:
     batch = _spread(options.root / "logs", options.date, options.requests)
     with ExitStack() as opened:
         from legacy.stack import open_stack as open_legacy
-        from modern.port_stack import open_stack as open_port
+        from modern.port.stack import open_stack as open_port
 
         artifact = options.root / "artifacts" / "legacy"
         legacy, port = (_enter(opened, one(artifact)) for one in (open_legacy, open_port))
         lines = [*_table("port against legacy", legacy, port, PORT, batch)]
     with ExitStack() as opened:
-        from modern.transformer_stack import open_stack as open_transformer
+        from modern.transformer.stack import open_stack as open_transformer
 
         artifact = options.root / "artifacts" / "modern"
         transformer = _enter(opened, open_transformer(artifact))

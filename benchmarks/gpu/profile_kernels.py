@@ -13,7 +13,7 @@ from modern.engine.buckets import Pass, whole_pass
 from modern.engine.config import EngineConfig, Mode
 from modern.engine.engine import Engine
 from modern.engine.staging import steps_read
-from modern.inputs import ModelInputs
+from modern.transformer.inputs import ModelInputs
 
 REPLAYS = 20
 ROWS = 18

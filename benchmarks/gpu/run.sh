@@ -30,7 +30,7 @@ facts() {
 # Whatever else is installed there stays out of it.
 tests() {
   PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 "$PY" -m pytest -q --tb=short -p pytest_timeout -p no:cacheprovider \
-    --show-capture=no -o filterwarnings=default tests/modern/engine tests/modern/test_engine_stack.py
+    --show-capture=no -o filterwarnings=default tests/modern/engine
 }
 
 bench() { local out=$1; shift; "$PY" -m modern bench --device cuda --seconds 0.25 --out "$OUT/$out.json" "$@"; }

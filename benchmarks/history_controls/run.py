@@ -28,15 +28,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: one thread
 import numpy as np
 import torch
 
-from modern.calibration import pctr_from_logits
-from modern.forward import logits_of, run_forward
-from modern.history_lookup import look_up
-from modern.history_store import HistoryStore, open_store, write_store
-from modern.inputs import ModelInputs, inputs_from_batch
-from modern.metrics import log_losses, quality_of
-from modern.precompute import artifact_key, encode_users, latest_requests
-from modern.transformer_artifact import TransformerArtifact, load_artifact
-from modern.transformer_config import HistoryConfig
+from modern.training.metrics import log_losses, quality_of
+from modern.transformer.artifact import TransformerArtifact, load_artifact
+from modern.transformer.calibration import pctr_from_logits
+from modern.transformer.config import HistoryConfig
+from modern.transformer.forward import logits_of, run_forward
+from modern.transformer.history_lookup import look_up
+from modern.transformer.history_store import HistoryStore, open_store, write_store
+from modern.transformer.inputs import ModelInputs, inputs_from_batch
+from modern.transformer.precompute import artifact_key, encode_users, latest_requests
 from replay.logs.parquet import list_days, open_day, read_shard
 from replay.request import RequestBatch, concat_batches
 

@@ -96,7 +96,7 @@ def _trained(given: Path, work: Path) -> Path:
 
 def _configuration(work: Path, artifact: Path, logs: Path) -> Path:
     """The pair of stacks of each precision, without tolerances of their own."""
-    engine = {"open": "modern.engine_stack:open_stack", "artifact": str(artifact.resolve())}
+    engine = {"open": "modern.engine.stack:open_stack", "artifact": str(artifact.resolve())}
     stacks: dict[str, Any] = {"full": {**engine, "options": {"modules": True}}}
     plans = []
     for precision in PRECISIONS:

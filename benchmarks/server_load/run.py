@@ -90,6 +90,8 @@ def _serving(options: argparse.Namespace) -> Iterator[tuple[subprocess.Popen[str
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
+        if "http://127.0.0.1:" not in line:
+            sys.exit(f"the server did not start (exit code {process.wait()}); it says why above.")
         port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
         try:
             path = "/v2/models/ranker/infer"
@@ -127,7 +129,7 @@ def _memory_mib(process: subprocess.Popen[str]) -> float:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", type=Path, default=ROOT / "build/rung7/modern")
-    parser.add_argument("--stack", default="modern.engine_stack:open_stack")
+    parser.add_argument("--stack", default="modern.engine.stack:open_stack")
     parser.add_argument("--log", type=Path, default=ROOT / "build/rung7/logs/date=2026-01-11")
     parser.add_argument("--deadline-ms", type=float, default=250.0)
     parser.add_argument("--factor", type=float, default=3.0, help="of the capacity found (3)")

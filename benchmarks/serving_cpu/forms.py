@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from modern.attention import KeysValues, keys_values, split_heads
-from modern.features import feature_set_from_json
-from modern.features_steps import extended
-from modern.interaction import CandidateAttention, TaskAttention, TaskLayer
-from modern.layout import SideLayout, TokenLayout, layout_of
-from modern.padding import CandidateTensors, RequestTensors
-from modern.tokens import plain_statistics
-from modern.transformer import RankingTransformer
-from modern.transformer_config import Form, HistoryConfig, TransformerConfig
+from modern.features.feature_set import feature_set_from_json
+from modern.features.steps import extended
+from modern.transformer.attention import KeysValues, keys_values, split_heads
+from modern.transformer.config import Form, HistoryConfig, TransformerConfig
+from modern.transformer.interaction import CandidateAttention, TaskAttention, TaskLayer
+from modern.transformer.layout import SideLayout, TokenLayout, layout_of
+from modern.transformer.model import RankingTransformer
+from modern.transformer.padding import CandidateTensors, RequestTensors
+from modern.transformer.tokens import plain_statistics
 
 ROOT = Path(__file__).resolve().parents[2]
 ADS, ADVERTISERS = 5000, 500  # known ids; embedding tables of a size that leaves the caches alone

@@ -29,7 +29,7 @@ from plot import svg_of_panels
 from torch import Tensor, nn
 from torch._inductor import aoti_compile_and_package, aoti_load_package
 
-from modern.transformer_config import TransformerConfig
+from modern.transformer.config import TransformerConfig
 
 RESULTS = Path(__file__).parent / "results"
 # The size: 500 candidates, 500 steps, width 64, 2 + 2 layers.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from modern.engine.buckets import Bucket, Pass
 from modern.engine.staging import Staging, steps_read, widths_of
-from modern.inputs import ModelInputs
-from modern.transformer import RankingTransformer
+from modern.transformer.inputs import ModelInputs
+from modern.transformer.model import RankingTransformer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,7 +133,7 @@ def _model_and_inputs(
 
     if options.artifact is not None:
         from modern.bench.logged import logged_inputs
-        from modern.transformer_artifact import load_artifact
+        from modern.transformer.artifact import load_artifact
 
         artifact = load_artifact(options.artifact)
         made = [(size, logged_inputs(artifact, options.like, requests=size)) for size in requests]

@@ -21,7 +21,7 @@ from modern.engine.config import Device, EngineConfig, Precision
 from modern.engine.narrow import quantised
 from modern.engine.precision import running
 from modern.engine.staging import Staging
-from modern.transformer import RankingTransformer
+from modern.transformer.model import RankingTransformer
 
 # Large enough to fill the device, small enough for a second or two of it.
 _COPY_BYTES = {"cuda": 2 << 30, "cpu": 128 << 20}

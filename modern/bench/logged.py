@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from modern.bench.measure import NUM_INPUTS
-from modern.inputs import ModelInputs, inputs_from_batch
-from modern.transformer_artifact import TransformerArtifact
+from modern.transformer.artifact import TransformerArtifact
+from modern.transformer.inputs import ModelInputs, inputs_from_batch
 from replay.adapters.example import example_batch
 from replay.errors import ConfigError
 

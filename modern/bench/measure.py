@@ -22,8 +22,8 @@ from modern.engine.engine import Engine
 from modern.engine.old_cache import without_old
 from modern.engine.programs import Program
 from modern.engine.staging import Staging, steps_read, widths_of
-from modern.inputs import ModelInputs
-from modern.transformer import RankingTransformer
+from modern.transformer.inputs import ModelInputs
+from modern.transformer.model import RankingTransformer
 
 Form = Literal["shared", "cached", "plain"]
 # Enough that no run finds the last one's inputs in a cache; their results are compared too.

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modern.inputs import ModelInputs
-from modern.layout import SideLayout, TokenLayout
-from modern.tokens import plain_statistics
-from modern.transformer import RankingTransformer
-from modern.transformer_config import TASKS, HistoryConfig, TransformerConfig
+from modern.transformer.config import TASKS, HistoryConfig, TransformerConfig
+from modern.transformer.inputs import ModelInputs
+from modern.transformer.layout import SideLayout, TokenLayout
+from modern.transformer.model import RankingTransformer
+from modern.transformer.tokens import plain_statistics
 
 # Of each discrete feature; its embeddings (2.5 MB at width 64) stay in no cache by themselves.
 _CARDINALITY = 10_000

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modern.inputs import Ints
+from modern.transformer.inputs import Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

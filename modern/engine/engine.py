@@ -16,8 +16,8 @@ from modern.engine.old_cache import OldCache, WithOld, old_steps, without_old
 from modern.engine.precision import prepared
 from modern.engine.programs import Program, compiled
 from modern.engine.staging import steps_read, widths_of
-from modern.inputs import Floats, ModelInputs
-from modern.transformer import RankingTransformer
+from modern.transformer.inputs import Floats, ModelInputs
+from modern.transformer.model import RankingTransformer
 
 
 @dataclass(slots=True)

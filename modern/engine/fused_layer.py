@@ -13,10 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from modern.attention import KeysValues
 from modern.engine.interaction_kernel import interaction_layer
-from modern.interaction import InteractionLayer
-from modern.transformer import RankingTransformer
+from modern.transformer.attention import KeysValues
+from modern.transformer.interaction import InteractionLayer
+from modern.transformer.model import RankingTransformer
 from replay.errors import ConfigError
 
 # Rows of a program: four candidates of up to 16 tokens. Twice as many would spill registers.

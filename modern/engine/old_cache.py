@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modern.attention import KeysValues, split_heads
 from modern.engine.buckets import rounded_up
 from modern.engine.config import EngineConfig
 from modern.engine.precision import running
-from modern.history_encoder import OldState
-from modern.inputs import Ints, ModelInputs
-from modern.transformer import RankingTransformer
+from modern.transformer.attention import KeysValues, split_heads
+from modern.transformer.history_encoder import OldState
+from modern.transformer.inputs import Ints, ModelInputs
+from modern.transformer.model import RankingTransformer
 from replay.errors import ConfigError
 from replay.trace import Array
 

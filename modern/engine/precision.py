@@ -12,8 +12,8 @@ from torch import nn
 
 from modern.engine.config import EngineConfig, Precision
 from modern.engine.narrow import NarrowLinear, fits
-from modern.interaction import TaskAttention
-from modern.interest import InterestAttention
+from modern.transformer.interaction import TaskAttention
+from modern.transformer.interest import InterestAttention
 
 Prepared = TypeVar("Prepared", bound=nn.Module)
 # The model reads these weights itself, for products that were taken apart (modern.interaction, modern.interest).

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modern.engine.buckets import Bucket, Pass
-from modern.inputs import Ints, ModelInputs
+from modern.transformer.inputs import Ints, ModelInputs
 from replay.trace import Array
 
 # What vector loads of a GPU ask for at most is 16; a cache line costs nothing more.

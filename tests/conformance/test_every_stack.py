@@ -65,14 +65,14 @@ def _open_cpp(artifact: Path, folder: Path) -> Stack:
 
 def _open_port(artifact: Path, _: Path) -> Stack:
     pytest.importorskip("torch", reason="the port needs torch")
-    from modern.port_stack import open_stack
+    from modern.port.stack import open_stack
 
     return open_stack(artifact)
 
 
 def _open_modern(_: Path, folder: Path) -> Stack:
     pytest.importorskip("torch", reason="the transformer needs torch")
-    from modern.transformer_stack import open_stack
+    from modern.transformer.stack import open_stack
     from tests.modern import small_transformer
 
     return open_stack(small_transformer.write_artifact(folder / "modern"))

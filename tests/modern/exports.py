@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from modern.config import ModernConfig
-from modern.export import Kind, export_artifact
-from modern.export_stack import ExportStack, open_stack
+from modern.export.folder import Kind, export_artifact
+from modern.export.stack import ExportStack, open_stack
+from modern.transformer.training_config import ModernConfig
 from tests.modern.small_transformer import CONFIG, write_artifact
 
 # One layer of each kind: as much as compiling needs to be shown, in a third of the time.

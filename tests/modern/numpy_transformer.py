@@ -6,9 +6,9 @@ from math import erf, pi, sqrt, tanh
 
 import numpy as np
 
-from modern.inputs import ModelInputs
-from modern.layout import SideLayout, TokenLayout
-from modern.transformer import RankingTransformer
+from modern.transformer.inputs import ModelInputs
+from modern.transformer.layout import SideLayout, TokenLayout
+from modern.transformer.model import RankingTransformer
 
 Array = np.ndarray
 

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from modern.calibration import Calibration
-from modern.config import ModernConfig
-from modern.features import FeatureSet, feature_set_from_json
-from modern.fit import statistics_of_inputs
-from modern.inputs import ModelInputs, features_read, inputs_from_batch
-from modern.layout import layout_of
-from modern.module_places import module_places
-from modern.rounding import measure_rounding
-from modern.transformer import RankingTransformer
-from modern.transformer_artifact import save_artifact
-from modern.transformer_config import Form, HistoryConfig, Task, TransformerConfig
+from modern.features.feature_set import FeatureSet, feature_set_from_json
+from modern.training.fit import statistics_of_inputs
+from modern.transformer.artifact import save_artifact
+from modern.transformer.calibration import Calibration
+from modern.transformer.config import Form, HistoryConfig, Task, TransformerConfig
+from modern.transformer.inputs import ModelInputs, features_read, inputs_from_batch
+from modern.transformer.layout import layout_of
+from modern.transformer.model import RankingTransformer
+from modern.transformer.module_places import module_places
+from modern.transformer.rounding import measure_rounding
+from modern.transformer.training_config import ModernConfig
 from tests.builders import random_batch
 
 TRAINING_ID = "0123456789abcdef" * 2

@@ -11,9 +11,9 @@ pytest.importorskip("torch", reason="the transformer needs torch")
 
 from torch import Tensor
 
-from modern.export_aoti import CompiledPackage
-from modern.export_stack import COMPILED
-from modern.transformer_stack import open_stack
+from modern.export.aoti import CompiledPackage
+from modern.export.stack import COMPILED
+from modern.transformer.stack import open_stack
 from parity.compare.alignment import align
 from parity.explain.causes import find_causes, unexplained
 from parity.explain.probe import Probe, probe

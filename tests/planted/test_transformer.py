@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the transformer needs torch")
 
-from modern.transformer_stack import TransformerStack, open_stack
+from modern.transformer.stack import TransformerStack, open_stack
 from parity.compare.alignment import align
 from parity.explain.causes import find_causes, unexplained
 from parity.explain.probe import Probe, probe

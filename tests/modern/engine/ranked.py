@@ -8,7 +8,7 @@ import numpy as np
 
 from modern.bench.accuracy import exact_logits
 from modern.bench.shapes import Shape, random_inputs, random_model
-from modern.inputs import Floats, Ints, ModelInputs
+from modern.transformer.inputs import Floats, Ints, ModelInputs
 
 SHAPE = Shape(candidates=24, history=40, width=32, heads=2, feed_forward=64, tasks=2)
 MODEL = random_model(SHAPE)

@@ -9,7 +9,7 @@ from modern.bench.accuracy import accuracy_of
 from modern.engine.config import EngineConfig, Mode, Precision
 from modern.engine.engine import Engine
 from modern.engine.precision import prepared, running
-from modern.interaction import InteractionLayer
+from modern.transformer.interaction import InteractionLayer
 from tests.modern.engine.ranked import CLOSE, MODEL, SHAPE, exact, largest, ragged
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

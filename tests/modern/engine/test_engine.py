@@ -9,7 +9,7 @@ import pytest
 from modern.engine import staging
 from modern.engine.config import EngineConfig
 from modern.engine.engine import Engine
-from modern.forward import logits_of
+from modern.transformer.forward import logits_of
 from replay.errors import ConfigError
 from tests.modern.engine.ranked import CLOSE, MODEL, exact, largest, ragged, rows_of
 

@@ -11,7 +11,7 @@ import pytest
 
 from cpp_serving import stack as cpp
 from legacy.export import export
-from modern import port_stack
+from modern.port import stack as port_stack
 from parity.explain.prove import prove
 from parity.explain.prove_trees import declared
 from replay.capabilities import TreeStructure
