@@ -9,7 +9,7 @@ from pathlib import Path
 
 from replay.errors import ConfigError
 
-_STACK = "modern.transformer.model.stack:open_stack"
+_STACK = "modern.transformer.stack:open_stack"
 
 
 def add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from modern.__main__ import main
 from modern.serve.question import json_from_record
 from replay.adapters.open_inference import ServedStack, open_stack
 from replay.errors import ArtifactError, StackError, WorkerError
@@ -55,6 +56,13 @@ def json_body(batch: RequestBatch, **more: Any) -> dict[str, Any]:
 
 def opened(server: Server) -> ServedStack:
     return open_stack(url=server.url, model="toy", retry_s=5)
+
+
+def test_without_a_stack_named_the_transformer_is_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--artifact", str(tmp_path / "nowhere")]) == 2
+    assert "ArtifactError" in capsys.readouterr().err
 
 
 def test_health_and_metadata_are_the_protocol_s(server: Server) -> None:

@@ -17,7 +17,7 @@ CONFIG = """
 stacks:
   cpp: {open: "cpp_serving.stack:open_stack", artifact: scorer.bin}
   again: {open: "cpp_serving.stack:open_stack", artifact: scorer.bin}
-  port: {open: "modern.port.model.stack:open_stack", artifact: legacy}
+  port: {open: "modern.port.stack:open_stack", artifact: legacy}
   plain: {open: "tests.replay.engine.toy_stack:open_stack"}
   toy: {open: "tests.replay.engine.tree_toys:open_stack"}
   toy_le: {open: "tests.replay.engine.tree_toys:open_stack", options: {gives: less_or_equal}}

@@ -156,7 +156,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> StackSpec:
     from tests.artifacts import write_artifact
 
     artifact = write_artifact(tmp_path_factory.mktemp("port") / "legacy", num_trees=8)
-    return StackSpec(name="port", opener="modern.port.model.stack:open_stack", artifact=artifact)
+    return StackSpec(name="port", opener="modern.port.stack:open_stack", artifact=artifact)
 
 
 @pytest.mark.parametrize(
