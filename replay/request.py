@@ -119,10 +119,15 @@ class RequestBatch:
         """The requests start:stop, in their order."""
         return self.take(range(start, min(stop, self.num_requests)))
 
+    def _days(self) -> str:
+        if "logged_at" not in self.records.schema.names or not self.num_requests:
+            return ""
+        return f" {pc.min(self.records.column('logged_at')).as_py().date()}"
+
     def _unknown(self, path: str, known: Iterable[str]) -> LogError:
         return LogError(
             f"the log has no field {path!r} (known: {', '.join(known) or 'none'}).",
-            where="the log's schema",
+            where=f"the fields of the logged day{self._days()}",
             fix="name a logged field, or replay a log that has it",
         )
 
