@@ -17,8 +17,9 @@ from torch.export import ExportedProgram
 from modern.export.run import Ran
 from modern.export.torch_graph import quiet
 from replay.adapters import onnx_surgery as surgery
-from replay.adapters.onnx_names import module_outputs, scopes_of
+from replay.adapters.onnx_names import module_outputs, operators_by_module, scopes_of
 from replay.errors import ArtifactError
+from replay.layer_functions import settings_of_operators
 
 INPUTS = (
     *("request_real", "request_code", "step_real", "step_code", "step_age", "step_old"),
@@ -138,6 +139,9 @@ class OnnxGraph:
                 found[f"{scopes[-1]}.eps"] = str(plain.get("epsilon", _EPS))
             elif node.op_type == "Gelu":
                 found[f"{scopes[-1]}.approximate"] = plain.get("approximate", b"none").decode()
+        for path, operators in operators_by_module(graph).items():
+            for name, word in settings_of_operators(operators).items():
+                found.setdefault(f"{path}.{name}", word)
         return found
 
     def _session(

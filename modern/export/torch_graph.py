@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 from modern.export.bounds import Bounds, dynamic_shapes, example
 from modern.export.run import Ran
 from modern.transformer.artifact import TransformerArtifact
+from replay.layer_functions import settings_of_operators
 
 # The place of epsilon among layer_norm(input, normalized_shape, weight, bias, eps, cudnn_enable).
 _EPS = 4
@@ -85,12 +86,20 @@ class ExportedGraph:
         found: dict[str, str] = {}
         for path, module in self.module.named_modules():
             graph = getattr(module, "graph", None)
-            for node in () if graph is None else graph.nodes:
+            nodes = () if graph is None else graph.nodes
+            operators = [node.target.name() for node in nodes if _is_operator(node.target)]
+            for name, word in settings_of_operators(operators).items():
+                found[f"{path}.{name}"] = word
+            for node in nodes:
                 if node.target is torch.ops.aten.layer_norm.default:
                     found[f"{path}.eps"] = str(node.args[_EPS])
                 elif node.target is torch.ops.aten.gelu.default:
                     found[f"{path}.approximate"] = str(node.kwargs.get("approximate", "none"))
         return found
+
+
+def _is_operator(target: object) -> bool:
+    return isinstance(target, torch._ops.OpOverload)  # noqa: SLF001  # the class has no public name
 
 
 @contextmanager

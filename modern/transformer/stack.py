@@ -28,6 +28,7 @@ from replay.capabilities import Fault
 from replay.checkpoint import CheckpointGraph
 from replay.digests import digest_of_json, digest_of_path
 from replay.errors import ConfigError, StackError
+from replay.layer_functions import settings_of_class
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.trace import EMPTY, Array, Trace, check_given, make_trace
@@ -239,6 +240,8 @@ class TransformerStack:
         for part, values in (("transformer", config.transformer), ("history", config.history)):
             found |= {f"{part}.{name}": str(value) for name, value in asdict(values).items()}
         for path, module in self.artifact.model.named_modules():
+            words = settings_of_class(type(module).__name__)
+            found |= {f"{path}.{name}": word for name, word in words.items()}
             if isinstance(module, torch.nn.LayerNorm):
                 found[f"{path}.eps"] = str(module.eps)
             elif isinstance(module, torch.nn.GELU):

@@ -14,6 +14,7 @@ import numpy as np
 from parity.explain.weight_relations import is_same, relation
 from parity.judge.report import Cause
 from replay.capabilities import DescribesWeights
+from replay.layer_functions import ACTIVATIONS
 from replay.trace import Array
 
 # Weights of both sides are held at once; a larger model is compared by its values alone.
@@ -23,11 +24,11 @@ _ALIASES: Mapping[str, str] = {"epsilon": "eps", "alpha": "negative_slope"}
 # What a diagnosis by values calls a difference of these settings, and of these classes.
 _KINDS: Mapping[str, str] = {
     "eps": "epsilon", "approximate": "activation", "negative_slope": "activation",
+    "activation": "activation", "norm": "norm",
 }  # fmt: skip
-_ACTIVATIONS = frozenset(
-    {"relu", "leakyrelu", "elu", "celu", "selu", "prelu", "gelu", "silu", "mish", "sigmoid",
-     "hardsigmoid", "hardswish", "tanh", "hardtanh", "softplus", "softsign", "identity"}
-)  # fmt: skip
+_ACTIVATIONS = frozenset({*ACTIVATIONS, "identity"})
+# What a module computes, in words that every framework's names lead to.
+_FUNCTIONS = (".activation", ".norm")
 # Settings of how arrays are stored or run, which change no value.
 _STORAGE = frozenset(
     {"inplace", "batch_first", "p", "dropout", "in_features", "out_features", "transA", "transB",
@@ -100,15 +101,23 @@ def _settings(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[Fa
     classes = [key for key in shared if key.endswith(".class")]
     # A module and a graph have other words for every class: then they say nothing.
     alike = sum(ours[key] == theirs[key] for key in classes) > len(classes) / 2
+    # What a module computes says more than what its class is called.
+    told = {_module(key) for key in shared if key.endswith(_FUNCTIONS) and ours[key] != theirs[key]}
     for key in shared:
         module, _, name = key.rpartition(".")
-        if (name == "class" and not alike) or _equal(ours[key], theirs[key]):
+        if name == "class" and (not alike or module in told):
+            continue
+        if _equal(ours[key], theirs[key]):
             continue
         yield Fact(
             module=module,
             says=f"{name} is {theirs[key]} instead of {ours[key]}",
             kind=_kind(name, ours[key], theirs[key]),
         )
+
+
+def _module(key: str) -> str:
+    return key.rpartition(".")[0]
 
 
 def _kind(name: str, ours: str, theirs: str) -> str:

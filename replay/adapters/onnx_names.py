@@ -167,6 +167,15 @@ def _first_call(
     return part if any(weight.startswith(f"{own}.") for weight in weights) else base
 
 
+def operators_by_module(graph: GraphProto) -> dict[str, list[str]]:
+    """Module path to the operators of its own code, its submodules' apart, in the graph's order."""
+    found: dict[str, list[str]] = {}
+    for node, scopes in zip(graph.node, scopes_of(graph), strict=True):
+        if scopes:
+            found.setdefault(scopes[-1], []).append(node.op_type)
+    return found
+
+
 def names_of(
     tensors: Sequence[str], outputs: Sequence[ModuleOutput], scopes: Sequence[Scopes]
 ) -> Mapping[str, tuple[ModuleOutput, ...]]:

@@ -15,10 +15,11 @@ from onnx import AttributeProto, ModelProto, helper, numpy_helper
 from replay.adapters import onnx_surgery as surgery
 from replay.adapters.onnx_double import NARROW, WIDE, in_float64
 from replay.adapters.onnx_faults import onnx_faults, with_onnx_fault
-from replay.adapters.onnx_names import module_outputs, names_of, scopes_of
+from replay.adapters.onnx_names import module_outputs, names_of, operators_by_module, scopes_of
 from replay.adapters.onnx_terms import terms_of
 from replay.adapters.program import Tensor, row_axis
 from replay.capabilities import Fault
+from replay.layer_functions import settings_of_operators
 from replay.trace import EMPTY, Array
 
 # As for torch: two unequal numbers of rows, to tell which axis holds them.
@@ -163,7 +164,9 @@ class OnnxProgram:
         }
 
     def configuration(self) -> dict[str, str]:
-        """Each operator's type and plain attributes, by the checkpoint it produces."""
+        """Each operator's type and plain attributes, by the checkpoint it produces; by module, which
+        activation and norm its operators compute.
+        """
         names = {tensor: name for name, tensor in self._tensor.items()}
         plain = {AttributeProto.INT, AttributeProto.FLOAT, AttributeProto.STRING,
                  AttributeProto.INTS, AttributeProto.FLOATS}  # fmt: skip
@@ -178,6 +181,9 @@ class OnnxProgram:
                     value = helper.get_attribute_value(attribute)
                     text = value.decode(errors="replace") if isinstance(value, bytes) else value
                     found[f"{place}.{attribute.name}"] = str(text)
+        for path, operators in operators_by_module(self._model.graph).items():
+            for name, word in settings_of_operators(operators).items():
+                found.setdefault(f"{path}.{name}", word)
         return found
 
     def _rows_first(self, name: str, array: Array) -> Array:

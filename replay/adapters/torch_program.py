@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from replay.adapters.program import Tensor, checkpoint_name, row_axis
 from replay.adapters.torch_faults import torch_faults, with_torch_fault
+from replay.adapters.torch_operators import operators_of
 from replay.adapters.torch_trace import (
     Site,
     TorchTrace,
@@ -25,6 +26,7 @@ from replay.adapters.torch_trace import (
 )
 from replay.capabilities import Fault
 from replay.errors import StackError
+from replay.layer_functions import settings_of_operators
 from replay.trace import EMPTY, Array
 
 # Two numbers of rows: an axis that follows both holds the rows. Small, since it is shapes that
@@ -72,13 +74,9 @@ class TorchProgram:
         rows = len(next(iter(inputs.values())))
         sizes = tuple(min(rows, size) for size in TRACED_ROWS)
         sizes = sizes if sizes[0] != sizes[1] else (sizes[0], sizes[0] - 1)
-        self._places, self.tensors, self.skipped = _read(
-            [
-                self._traced({name: array[:size] for name, array in inputs.items()})
-                for size in sizes
-            ],
-            sizes,
-        )
+        few = [{name: array[:size] for name, array in inputs.items()} for size in sizes]
+        self._example = few[0]
+        self._places, self.tensors, self.skipped = _read([self._traced(one) for one in few], sizes)
         self._by_path: dict[str, dict[str, _Place]] = {}
         for place in self._places.values():
             self._by_path.setdefault(place.site.path, {})[place.site.key] = place
@@ -207,7 +205,9 @@ class TorchProgram:
         }
 
     def configuration(self) -> dict[str, str]:
-        """Each module's class and its own plain attributes: eps, approximate, padding_idx."""
+        """Each module's class, its own plain attributes (eps, approximate, padding_idx), and which
+        activation and norm its operators compute.
+        """
         found: dict[str, str] = {}
         for path, module in self.module.named_modules():
             found[f"{path}.class".lstrip(".")] = type(module).__name__
@@ -216,6 +216,9 @@ class TorchProgram:
                 for name, value in vars(module).items()
                 if not name.startswith("_") and name != "training" and _is_plain(value)
             }
+        for path, operators in operators_of(self.module, self._tensors(self._example)).items():
+            for name, word in settings_of_operators(operators).items():
+                found.setdefault(f"{path}.{name}".lstrip("."), word)
         return found
 
     def _twin(self, **changed: object) -> TorchProgram:

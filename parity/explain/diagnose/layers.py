@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 
 import numpy as np
 
-from parity.explain.diagnose.curves import sigmoid
+from parity.explain.diagnose.activations import activation_hypotheses
 from parity.explain.diagnose.fitting import densest
 from parity.explain.diagnose.hypothesis import Hypothesis
-from parity.explain.diagnose.norms import PERFECT, arithmetic_room, norm_hypotheses
+from parity.explain.diagnose.norms import norm_hypotheses
 from parity.explain.diagnose.rounding import as_bfloat16, as_float16
 from parity.explain.diagnose.sample import Sample
 from parity.explain.diagnose.wording import REAL_BITS, number
 from parity.tolerance import Floats
-
-_ERF_TERMS = 0.7978845608028654  # sqrt(2 / pi)
-
-
-def _erf_gelu(x: Floats) -> Floats:
-    from scipy.special import erf
-
-    return np.asarray(0.5 * x * (1.0 + erf(x / math.sqrt(2.0))))
-
-
-ACTIVATIONS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
-    {
-        "no activation": lambda x: x,
-        "ReLU": lambda x: np.maximum(x, 0.0),
-        "leaky ReLU": lambda x: np.where(x > 0.0, x, 0.01 * x),
-        "ELU": lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
-        "GELU (erf)": _erf_gelu,
-        "GELU (tanh)": lambda x: 0.5 * x * (1.0 + np.tanh(_ERF_TERMS * (x + 0.044715 * x * x * x))),
-        "GELU (sigmoid)": lambda x: x * sigmoid(1.702 * x),
-        "SiLU": lambda x: x * sigmoid(x),
-        "sigmoid": sigmoid,
-        "hard sigmoid": lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0),
-        "tanh": np.tanh,
-        "softplus": lambda x: np.logaddexp(0.0, x),
-    }
-)
 
 
 def layer_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
@@ -57,7 +29,7 @@ def layer_hypotheses(sample: Sample) -> Iterator[Hypothesis]:
         if sample.num_channels == values.shape[1]:
             yield from norm_hypotheses(sample, name, values)
         if " + " not in name:
-            yield from _activations(sample, name, values[:, sample.channels].reshape(-1))
+            yield from activation_hypotheses(sample, name, values[:, sample.channels].reshape(-1))
 
 
 def _inputs(sample: Sample) -> Iterator[tuple[str, Floats]]:
@@ -85,26 +57,6 @@ def _inputs(sample: Sample) -> Iterator[tuple[str, Floats]]:
         yield from found.items()
         if 1 < len(found) <= 3:
             yield " + ".join(found), np.sum(list(found.values()), axis=0)
-
-
-def _activations(sample: Sample, name: str, inputs: Floats) -> Iterator[Hypothesis]:
-    spread = float(np.nanstd(sample.r)) or 1.0
-    ours = [
-        key
-        for key, f in ACTIVATIONS.items()
-        if np.nanmedian(np.abs(f(inputs) - sample.r)) < PERFECT * spread
-    ]
-    for own, other in itertools.product(ours, ACTIVATIONS):
-        if own != other:
-            yield Hypothesis(
-                kind="activation",
-                says=f"{other} of {name} instead of {own}",
-                meaning="another activation",
-                parameters={"reference": own, "challenger": other},
-                bits=math.log2(len(ACTIVATIONS)),
-                values=ACTIVATIONS[other](inputs),
-                slack=arithmetic_room(sample),
-            )
 
 
 def _dropout(sample: Sample) -> Iterator[Hypothesis]:

@@ -116,13 +116,17 @@ def test_a_program_shows_the_weights_epsilons_and_activations_that_it_holds(kind
         ("layernorm_eps", "request.norm"),
         ("gelu_tanh", "interaction.layers.0.feed_forward"),
         ("weight_scale", "interaction.layers.0.feed_forward"),
+        ("gelu_as_silu", "request.layers.0.feed_forward"),
     ):
         fault = next(f for f in stack.faults() if (f.kind, f.checkpoint) == (name, checkpoint))
         stack = stack.planted(fault)
 
-    found = {(fact.module, fact.kind) for fact in weight_facts(reference, stack)}
+    facts = weight_facts(reference, stack)
+    assert "activation is silu instead of gelu" in [fact.says for fact in facts]
+    found = {(fact.module, fact.kind) for fact in facts}
     assert found == {
         ("request.norm", "epsilon"),
+        ("request.layers.0.feed_forward.activation", "activation"),
         ("interaction.layers.0.feed_forward.activation", "activation"),
         ("interaction.layers.0.feed_forward.down", "weights"),
     }

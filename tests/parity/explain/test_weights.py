@@ -13,6 +13,7 @@ from torch import nn
 
 from parity.explain.weight_relations import relation
 from parity.explain.weights import Fact, weight_facts, with_weights
+from replay.adapters.torch_program import TorchProgram
 from tests.parity.a_report import a_cause
 from tests.replay.adapters import models
 from tests.replay.adapters.opened import changed, exported, from_export, from_module
@@ -102,7 +103,7 @@ def row(module: Any) -> None:
 CASES: list[tuple[Callable[[Any], None], str, str]] = [
     (eps, "layers.0.norm2", "eps is 0.001 instead of 1e-05"),
     (tanh, "layers.1.mlp.1", "approximate is tanh instead of none"),
-    (silu, "layers.1.mlp.1", "class is SiLU instead of GELU"),
+    (silu, "layers.1.mlp.1", "activation is silu instead of gelu"),
     (no_bias, "head", "bias is absent"),
     (padding, "ids", "padding_idx is 0 instead of None"),
     (heads, "layers.0.attention", "num_heads is 4 instead of 2"),
@@ -194,13 +195,10 @@ def test_facts_go_to_the_nearest_checkpoint_and_the_rest_is_kept() -> None:
 
 
 class Described:
-    """A module's weights and settings, without tracing it."""
+    """A module's weights and settings."""
 
     def __init__(self, module: nn.Module) -> None:
-        from replay.adapters.torch_program import TorchProgram
-
-        self.program = TorchProgram.__new__(TorchProgram)
-        self.program.module = module
+        self.program = TorchProgram(module, models.arrays(models.example()))
 
     def weights(self) -> Any:
         return self.program.weights()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.explain.diagnose import Evidence
-from parity.explain.diagnose.layers import ACTIVATIONS
+from parity.explain.diagnose.activations import ACTIVATIONS
 from tests.parity.explain.diagnose.columns import COLUMNS, Change, Frame, evidence
 from tests.parity.explain.diagnose.layer_catalogue import (
     ROWS,
