@@ -15,8 +15,8 @@ from replay.errors import ConfigError, LogError, ToolkitError
 # `\b` keeps click from filling the lines of a table.
 EXIT_CODES = """\b
 Exit codes:
-  0  every mistake above the noise floor is named, and nothing else
-  1  one is missed, a wrong place is named, or a benign variation raises an alarm
+  0  every mistake above the noise floor is named, and nothing else; none is explained wrongly
+  1  one is missed or explained wrongly, a wrong place is named, or a benign variation raises an alarm
   2  wrong use
   3  no mistake could be planted above the floor
   4  a stack failed with nothing planted

@@ -43,7 +43,8 @@ VALUE_MISTAKES: tuple[ValueMistake, ...] = (
     _of(_FEATURE, "zero_point", "offset=273.15", "offset"),
     _of(_FEATURE, "sign_exchanged", "sign", "sign"),
     _of(_FEATURE, "sign_lost", "absolute", "absolute", "sign"),
-    _of(_FEATURE, "clipped_at_one", "clipped=1", "clipped"),
+    # Of a column that lies above 1 wholly, constant is as true.
+    _of(_FEATURE, "clipped_at_one", "clipped=1", "clipped", "constant"),
     _of(_FEATURE, "cast_to_integer", "integer_truncation", "integer_truncation", "constant"),
     _of(_FEATURE, "three_digits", "rounding=3", "rounding"),
     _of(_FEATURE, "two_decimals", "decimals=2", "rounding", "quantised"),

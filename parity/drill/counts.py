@@ -78,11 +78,44 @@ def failings(drilled: Drilled) -> Iterator[tuple[Outcome, str]]:
                 yield one, f"unexplained at {told.checkpoint}"
 
 
-def exit_code(drilled: Drilled) -> int:
-    """0: all is named and nothing else; 1: it is not; 3: nothing was above the floor."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defects:
+    """What must not be: each is a reason to distrust the tool on this pair of stacks.
+
+    A named mistake that is left unexplained is none: nothing was said that is not so.
+
+    Attributes:
+        missed: Mistakes above the floor, alone or together, of which a place was not named or on
+            which the challenger failed.
+        wrong_names: Names of places where nothing of what was planted stands.
+        wrong_explanations: Places that were told for another reason than the planted one.
+        false_alarms: Benign variations that raised an alarm.
+    """
+
+    missed: int
+    wrong_names: int
+    wrong_explanations: int
+    false_alarms: int
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is one."""
+        return any((self.missed, self.wrong_names, self.wrong_explanations, self.false_alarms))
+
+
+def defects(drilled: Drilled) -> Defects:
+    """Count them."""
     everything = (*drilled.singles, *drilled.combined)
-    missed = any(one.is_above and (one.missed or one.failed is not None) for one in everything)
-    wrong = any(one.wrong for one in everything)
-    if missed or wrong or any(one.is_false_alarm for one in drilled.benign):
+    return Defects(
+        missed=sum(one.is_above and bool(one.missed or one.failed) for one in everything),
+        wrong_names=sum(len(one.wrong) for one in everything),
+        wrong_explanations=count(drilled.singles).misdiagnosed,
+        false_alarms=sum(one.is_false_alarm for one in drilled.benign),
+    )
+
+
+def exit_code(drilled: Drilled) -> int:
+    """0: all is named and nothing else; 1: there is a defect; 3: nothing was above the floor."""
+    if defects(drilled).is_any:
         return 1
     return 0 if any(one.is_above for one in drilled.singles) else 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from parity.drill.counts import MEANS, STAGES, Counts, count, exit_code, failings
+from parity.drill.counts import MEANS, STAGES, Counts, count, defects, exit_code, failings
 from parity.drill.drill import Drilled
 from parity.drill.score import Outcome
 from parity.judge.plain import plain_from
@@ -23,7 +23,7 @@ _SAYS = {
 
 
 def lines(drilled: Drilled) -> Iterator[str]:
-    """The table, then what is not as it should be, then what could not be planted."""
+    """The table, what is not as it should be, what could not be planted, and what it comes to."""
     options = drilled.options
     yield (
         f"drill of {options.challenger} against {options.reference}, {options.date}: "
@@ -41,6 +41,16 @@ def lines(drilled: Drilled) -> Iterator[str]:
         yield f"  {'; '.join(str(case.plant) for case in failing.cases)}: {reason}"
     for means, names in drilled.not_here.items():
         yield f"not possible here as {_SAYS[means]}: {', '.join(names)}"
+    yield _summary(drilled)
+
+
+def _summary(drilled: Drilled) -> str:
+    found = defects(drilled)
+    told = {0: "PASSED", 1: "FAILED", 3: "NOTHING ABOVE THE FLOOR"}[exit_code(drilled)]
+    return (
+        f"{told}  missed: {found.missed}, wrong names: {found.wrong_names}, wrong explanations: "
+        f"{found.wrong_explanations}, false alarms: {found.false_alarms}"
+    )
 
 
 def _rows(drilled: Drilled) -> Iterator[str]:

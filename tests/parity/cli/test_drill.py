@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from parity.cli.main import cli
+from parity.explain.diagnose import Diagnosis, Evidence
 
 ARGUMENTS = ["--date", "2026-01-05", "--requests", "24", "--pairs", "3", "--triples", "2"]
 
@@ -66,3 +67,35 @@ def test_what_differs_already_is_said_and_left_out(project: Path) -> None:
     assert "differs with nothing planted, and is left out: features.age_days" in done.output
     assert "not possible here as changes of code, configuration or artifact" in done.output
     assert "benign variations: 6" in done.output
+    assert done.output.splitlines()[-1] == (
+        "PASSED  missed: 0, wrong names: 0, wrong explanations: 0, false alarms: 0"
+    )
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_a_diagnosis_that_lies_fails_the_drill(
+    project: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    """Every place is named rightly, and every reason is made up."""
+
+    def liar(evidence: Evidence) -> Diagnosis:
+        return Diagnosis(
+            text=f"{evidence.name} is dropped out", kind="dropout", support=1.0, bits=99.0
+        )
+
+    monkeypatch.setattr("parity.drill.score.diagnose", liar)
+    config = ["--config", str(project / "parity.yaml"), "--pairs", "0", "--triples", "0"]
+
+    done = run("drill", *ARGUMENTS, *config, "--reference", "ours", "--challenger", "copy",
+               "--format", format_)  # fmt: skip
+
+    assert done.return_value == 1
+    if format_ == "json":
+        found = json.loads(done.output)
+        assert found["exit_code"] == 1
+        assert found["totals"]["misdiagnosed"] == found["totals"]["with_class"] > 10
+        assert found["totals"]["wrong_names"] == 0
+    else:
+        last = done.output.splitlines()[-1]
+        assert last.startswith("FAILED  missed: 0, wrong names: 0, wrong explanations: ")
+        assert "told wrongly at features.age_days: features.age_days is dropped out" in done.output
