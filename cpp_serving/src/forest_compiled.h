@@ -124,9 +124,11 @@ struct Forest::Compiled {
       const std::uint32_t own = DepthOf(trees[tree]);
       num_steps += own;
       depth = std::max(depth, own);
-      row_trees.Add(trees[tree], weights.fixed.data() + leaf_offsets[tree]);
     }
-    if (row_trees.fit() && kernel.row_sum != nullptr) return row_trees.Show(&of_row);
+    if (kernel.row_sum != nullptr) {
+      row_trees = RowTrees::From(trees, weights, leaf_offsets.data());
+      if (row_trees) return row_trees->Show(&of_row);
+    }
     if (depth <= LineWalk::kMaxDepth && 2 * of_row.padded <= LineWalk::kMaxPlanes) {
       lines.emplace(trees, weights, leaf_offsets.data());
       return;
@@ -165,7 +167,7 @@ struct Forest::Compiled {
     std::uint8_t* ends =
         Room(&OwnScratch().ends, (std::size_t{num_trees} + kRowGroup - 1) / kRowGroup * kRowGroup);
     kernel.row_ends(of_row, codes, ends);
-    row_trees.Leaves(ends, leaves);
+    row_trees->Leaves(ends, leaves);
   }
 
   // Calls on_row(row, codes) for rows that are walked, and on_blocks(first row, blocks, rows,
@@ -193,7 +195,7 @@ struct Forest::Compiled {
     }
     if (in_blocks == rows) return;
     std::uint8_t* codes =
-        Room(&scratch.codes, std::max<std::size_t>(256, 2 * std::size_t{of_row.padded}));
+        Room(&scratch.codes, std::max(kRowCodes, 2 * std::size_t{of_row.padded}));
     for (std::size_t row = in_blocks; row < rows; ++row) {
       kernel.quantise_row(layout, of_row, features + row * num_features, codes);
       on_row(row, codes);
@@ -292,7 +294,7 @@ struct Forest::Compiled {
   std::optional<LineWalk> lines;  // Where all are shallow, and row_trees is not used.
   Walk large_trees;               // Those without a slot.
   std::optional<RowColumns> columns;
-  RowTrees row_trees;
+  std::optional<RowTrees> row_trees;
   RowLayout of_row{};
   std::uint64_t num_steps = 0;  // Of a walk through all trees.
   std::size_t block_bytes = 0;

@@ -105,16 +105,20 @@ struct Layout {
   std::uint32_t num_bytes;
 };
 
-// Eight trees whose upper levels are tested together: bytes of kRowTop and of each tree's lines.
+// One row's trees in parts of three levels: bytes of eight trees' first parts, of a middle part, of
+// a line (a lowest part with its weights), of a weight; and a tree's middle parts.
 constexpr std::size_t kRowGroup = 8;
 constexpr std::size_t kRowTop = 128;
+constexpr std::size_t kRowMiddle = 16;
+constexpr std::size_t kRowMiddles = 4;
 constexpr std::size_t kRowLine = 64;
-constexpr std::size_t kRowTree = 8 * kRowLine;
+constexpr std::size_t kRowWeights = 16;  // Where they start in a line.
 constexpr std::size_t kRowWeight = 6;
+constexpr std::size_t kRowCodes = 1024;  // Those that are loaded, at most.
 
 // For one row at a time: the columns' parameters side by side (row_columns.h), and, where no tree
-// is deeper than six levels and a byte can name every place of a code, the trees in parts of three
-// levels (row_trees.h).
+// is deeper than eight levels and codes have at most 1,024 places, the trees in parts
+// (row_trees.h).
 struct RowColumn {
   std::uint32_t column;
   std::uint32_t feature;
@@ -135,10 +139,13 @@ struct RowLayout {
   const RowColumn* by_rounds;       // [column]: in the order of their fine_rounds.
   const std::uint32_t* rounds_end;  // [kMaxRounds + 1]: where in by_rounds those with so many end.
   std::uint32_t num_trees;          // 0 where the trees or places are too many or too large.
-  // [eight trees]: places of codes [tree, 8], bounds [tree, 8]. The seven nodes of a part are in
-  // heap order; right is code > bound.
-  const std::uint8_t* tops;
-  // [tree, part, 64]: places [8], bounds [8], weights [8] of 48 bits, the lowest byte first.
+  std::uint32_t num_places;         // Of codes, those that a tree tests.
+  // A part is places of codes [8] and bounds [8], of seven nodes in heap order; right is code >
+  // bound. Bit 8 of the nodes' places, a bit each, is the eighth byte of the places; bit 9 that of
+  // the bounds.
+  const std::uint8_t* tops;     // [eight trees]: places [tree, 8], then bounds [tree, 8]
+  const std::uint8_t* middles;  // [tree, 4, 16]; or null: lines follow on the tops.
+  // [tree, 8 or 32, 64]: a part, then weights [8] of 48 bits, the lowest byte first.
   const std::uint8_t* lines;
 };
 
@@ -169,11 +176,11 @@ struct Kernel {
   // Adds the weights of at most kGroup slots' ids to sums[64].
   void (*accumulate)(const Layout& layout, std::uint32_t begin, std::uint32_t end,
                      const std::uint8_t* ids, std::int64_t* sums);
-  // `codes` has room for 256, and for two of each padded column.
+  // `codes` has room for kRowCodes, and for two of each padded column.
   void (*quantise_row)(const Layout& layout, const RowLayout& of_row, const float* row,
                        std::uint8_t* codes);
   // Of the trees of RowLayout: the sum of the row's weights, and the ends it reaches, [tree] with
-  // room up to a multiple of 8: part * 8 + leaf. Null: trees are walked.
+  // room up to a multiple of 8: line * 8 + leaf. Null: trees are walked.
   std::int64_t (*row_sum)(const RowLayout& of_row, const std::uint8_t* codes);
   void (*row_ends)(const RowLayout& of_row, const std::uint8_t* codes, std::uint8_t* ends);
 };

@@ -1,25 +1,29 @@
-// Trees of at most six levels for one row at a time: the upper three levels of eight trees are
-// tested together, then the lower three of the part that each tree's row comes to.
+// Trees of at most eight levels for one row at a time, in parts of three levels: a part of each of
+// eight trees is tested together, then the part below it that each tree's row comes to.
 #ifndef CPP_SERVING_SRC_ROW_TREES_H_
 #define CPP_SERVING_SRC_ROW_TREES_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "aligned.h"
 #include "kernels.h"
+#include "leaf_weights.h"
 #include "units.h"
 
 namespace cpp_serving {
 
 class RowTrees {
  public:
-  // Takes the next tree, its planes being places of RowLayout's codes, its weights by ordinal. A
-  // tree of more than six levels, a place above 255 or a weight of more than 48 bits ends them.
-  void Add(const std::vector<TestedNode>& nodes, const std::int64_t* weights);
+  // `trees` is [tree], their planes being places of RowLayout's codes; `first_leaf` is [tree], into
+  // the weights. None where a tree has more than eight levels, a code's place is above 1,023 or a
+  // weight takes more than 48 bits.
+  static std::optional<RowTrees> From(const std::vector<std::vector<TestedNode>>& trees,
+                                      const LeafWeights& weights, const std::uint32_t* first_leaf);
 
-  bool fit() const { return fit_; }
-  // After the last tree. `of_row` must not outlive this.
+  // `of_row` must not outlive this.
   void Show(RowLayout* of_row) const;
 
   // Of the ends that Kernel::row_ends found.
@@ -27,13 +31,19 @@ class RowTrees {
 
  private:
   struct Part;
-  void Fill(const Part& part);
+  RowTrees(std::size_t num_trees, bool deep, std::uint32_t num_places);
+  void Add(std::size_t tree, const std::vector<TestedNode>& nodes, const std::int64_t* weights);
+  static void Fill(const Part& part);
 
-  bool fit_ = true;
-  std::uint32_t num_trees_ = 0;
-  AlignedVector<std::uint8_t> tops_;      // As RowLayout has them, of whole groups.
-  AlignedVector<std::uint8_t> lines_;     // Likewise.
-  AlignedVector<std::uint8_t> ordinals_;  // [tree, 64], by end
+  std::uint32_t num_trees_;
+  std::uint32_t num_places_;
+  std::size_t middle_parts_;  // Of a tree: 4, or 0 where six levels are enough.
+  std::size_t tree_lines_;    // Of a tree.
+  // As RowLayout has them, of whole groups of trees.
+  AlignedVector<std::uint8_t> tops_;
+  AlignedVector<std::uint8_t> middles_;
+  AlignedVector<std::uint8_t> lines_;
+  AlignedVector<std::uint8_t> ordinals_;  // [tree, line, 8]
 };
 
 }  // namespace cpp_serving

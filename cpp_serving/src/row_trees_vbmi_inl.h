@@ -1,5 +1,5 @@
-// One row through trees of at most six levels, with VBMI: 64 nodes are tested at once against codes
-// looked up in registers: the upper parts of eight trees, and later their lower ones.
+// One row through trees of at most eight levels, with VBMI: 64 nodes, eight trees' parts of three
+// levels, are tested at once against codes looked up in registers.
 #ifndef CPP_SERVING_SRC_ROW_TREES_VBMI_INL_H_
 #define CPP_SERVING_SRC_ROW_TREES_VBMI_INL_H_
 
@@ -27,62 +27,79 @@ struct PartEnds {
 };
 alignas(64) constexpr PartEnds kPartEnds;
 
+// The codes of kPairs * 128 places.
+template <int kPairs>
 struct RowCodes {
-  explicit RowCodes(const std::uint8_t* codes)
-      : of{_mm512_loadu_si512(codes), _mm512_loadu_si512(codes + 64),
-           _mm512_loadu_si512(codes + 128), _mm512_loadu_si512(codes + 192)} {}
+  explicit RowCodes(const std::uint8_t* codes) {
+    for (int i = 0; i < 2 * kPairs; ++i) of[i] = _mm512_loadu_si512(codes + 64 * i);
+  }
+  __m512i Pair(int pair, __m512i places) const {
+    return _mm512_permutex2var_epi8(of[2 * pair], places, of[2 * pair + 1]);
+  }
+  __m512i Four(int pair, __m512i places, __mmask64 bit7) const {
+    if (pair + 1 == kPairs) return Pair(pair, places);
+    return _mm512_mask_blend_epi8(bit7, Pair(pair, places), Pair(pair + 1, places));
+  }
   // A bit a node: whether the row goes right.
-  std::uint64_t Right(__m512i places, __m512i bounds) const {
-    const __m512i tested = _mm512_mask_blend_epi8(_mm512_movepi8_mask(places),
-                                                  _mm512_permutex2var_epi8(of[0], places, of[1]),
-                                                  _mm512_permutex2var_epi8(of[2], places, of[3]));
+  inline __attribute__((always_inline)) std::uint64_t Right(__m512i places, __m512i bounds) const {
+    const __mmask64 bit7 = _mm512_movepi8_mask(places);
+    __m512i tested = Four(0, places, bit7);
+    if constexpr (kPairs > 2) {
+      // Bit i of eight bytes' last to the highest bit of their byte i.
+      const __m512i spread = _mm512_set1_epi64(0x3837363534333231);
+      const __mmask64 bit8 = _mm512_movepi8_mask(_mm512_multishift_epi64_epi8(spread, places));
+      tested = _mm512_mask_blend_epi8(bit8, tested, Four(2, places, bit7));
+      if constexpr (kPairs > 4) {
+        const __mmask64 bit9 = _mm512_movepi8_mask(_mm512_multishift_epi64_epi8(spread, bounds));
+        __m512i above = Four(4, places, bit7);
+        if constexpr (kPairs > 6) {
+          above = _mm512_mask_blend_epi8(bit8, above, Four(6, places, bit7));
+        }
+        tested = _mm512_mask_blend_epi8(bit9, tested, above);
+      }
+    }
     return _mm512_cmpgt_epu8_mask(tested, bounds);
   }
-  __m512i of[4];
+  __m512i of[2 * kPairs];
 };
+
+// Trees whose steps are taken one after the other, so that each step's many loads overlap.
+constexpr std::size_t kAtOnce = 512;
+
+struct RowWays {
+  std::uint64_t tests[kAtOnce / 8];         // Eight trees' parts, a byte each.
+  alignas(64) std::uint16_t part[kAtOnce];  // From the tree's first middle part or line, in bytes.
+  alignas(64) std::uint16_t leaf[kAtOnce];
+};
+
+// Calls use(tree, ends), for 32 trees each, with the ends that their parts' tests come to.
+template <typename Use>
+inline __attribute__((always_inline)) void ForEnds(const std::uint64_t* tests, std::size_t count,
+                                                   Use use) {
+  for (std::size_t i = 0; i < count; i += 64) {
+    const __m512i ends =
+        _mm512_permutex2var_epi8(_mm512_load_si512(kPartEnds.of), _mm512_loadu_si512(tests + i / 8),
+                                 _mm512_load_si512(kPartEnds.of + 64));
+    use(i, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(ends)));
+    use(i + 32, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(ends, 1)));
+  }
+}
 
 inline __attribute__((always_inline)) __m256i Two(const std::uint8_t* a, const std::uint8_t* b) {
   const __m256i low = _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a)));
   return _mm256_inserti128_si256(low, _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)), 1);
 }
 
-// Trees whose steps are taken one after the other, so that each step's many loads overlap.
-constexpr std::size_t kAtOnce = 512;
-
-// Of 64 trees: from the bits of their parts' tests to the ends that are reached, a byte a tree.
-inline __attribute__((always_inline)) __m512i EndsOf(const std::uint64_t* tests) {
-  return _mm512_permutex2var_epi8(_mm512_load_si512(kPartEnds.of), _mm512_loadu_si512(tests),
-                                  _mm512_load_si512(kPartEnds.of + 64));
-}
-
-struct RowWays {
-  std::uint64_t tests[kAtOnce / 8];         // Eight trees' parts, a byte each.
-  alignas(64) std::uint16_t line[kAtOnce];  // From the tree's first line, in bytes.
-  alignas(64) std::uint8_t leaf[kAtOnce];
-};
-
-// The ways of at most kAtOnce trees from `tree` on.
-inline __attribute__((always_inline)) void FindWays(const RowLayout& of_row, const RowCodes& own,
-                                                    std::size_t tree, std::size_t count,
-                                                    RowWays* ways) {
-  const std::size_t groups = (count + kRowGroup - 1) / kRowGroup;
-  const std::uint8_t* top = of_row.tops + tree / kRowGroup * kRowTop;
-  for (std::size_t group = 0; group < groups; ++group, top += kRowTop) {
-    ways->tests[group] = own.Right(_mm512_loadu_si512(top), _mm512_loadu_si512(top + kRowTop / 2));
-  }
-  for (std::size_t i = 0; i < count; i += 64) {
-    const __m512i part = EndsOf(ways->tests + i / 8);
-    const __m512i low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(part));
-    const __m512i high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(part, 1));
-    _mm512_store_si512(ways->line + i, _mm512_slli_epi16(low, 6));
-    _mm512_store_si512(ways->line + i + 32, _mm512_slli_epi16(high, 6));
-  }
+// Tests the parts that the ways come to. A tree's parts take kTree bytes.
+template <std::size_t kTree, int kPairs>
+inline __attribute__((always_inline)) void TestParts(const RowCodes<kPairs>& own,
+                                                     const std::uint8_t* parts, std::size_t groups,
+                                                     RowWays* ways) {
   const __m512i evens = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
   const __m512i odds = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
-  const std::uint8_t* lines = of_row.lines + tree * kRowTree;
-  for (std::size_t group = 0; group < groups; ++group, lines += kRowGroup * kRowTree) {
-    const std::uint16_t* line = ways->line + group * kRowGroup;
-    const auto at = [&](std::size_t i) { return lines + i * kRowTree + line[i]; };
+  for (std::size_t group = 0; group < groups; ++group, parts += kRowGroup * kTree) {
+    const std::uint16_t* part = ways->part + group * kRowGroup;
+    const auto at = [&](std::size_t i) { return parts + i * kTree + part[i]; };
     const __m512i a =
         _mm512_inserti64x4(_mm512_castsi256_si512(Two(at(0), at(1))), Two(at(2), at(3)), 1);
     const __m512i b =
@@ -90,44 +107,108 @@ inline __attribute__((always_inline)) void FindWays(const RowLayout& of_row, con
     ways->tests[group] =
         own.Right(_mm512_permutex2var_epi64(a, evens, b), _mm512_permutex2var_epi64(a, odds, b));
   }
-  for (std::size_t i = 0; i < count; i += 64) {
-    _mm512_store_si512(ways->leaf + i, EndsOf(ways->tests + i / 8));
+}
+
+// Whether trees have middle parts, and so how many lines.
+template <bool kMiddles>
+struct TreeShape {
+  static constexpr bool kDeep = kMiddles;
+  static constexpr std::size_t kMiddleBytes = kRowMiddles * kRowMiddle;
+  static constexpr std::size_t kLineBytes = (kDeep ? kRowMiddles : 1) * 8 * kRowLine;
+};
+
+// The ways of at most kAtOnce trees from `tree` on: their lines and leaves.
+template <typename Shape, int kPairs>
+inline __attribute__((always_inline)) void FindWays(const RowLayout& of_row,
+                                                    const RowCodes<kPairs>& own, std::size_t tree,
+                                                    std::size_t count, RowWays* ways) {
+  const std::size_t groups = (count + kRowGroup - 1) / kRowGroup;
+  const std::uint8_t* top = of_row.tops + tree / kRowGroup * kRowTop;
+  for (std::size_t group = 0; group < groups; ++group, top += kRowTop) {
+    ways->tests[group] = own.Right(_mm512_loadu_si512(top), _mm512_loadu_si512(top + kRowTop / 2));
+  }
+  if constexpr (Shape::kDeep) {
+    ForEnds(ways->tests, count, [&](std::size_t i, __m512i middle) {
+      _mm512_store_si512(ways->part + i, _mm512_slli_epi16(middle, 4));  // Times kRowMiddle.
+    });
+    TestParts<Shape::kMiddleBytes>(own, of_row.middles + tree * Shape::kMiddleBytes, groups, ways);
+  }
+  ForEnds(ways->tests, count, [&](std::size_t i, __m512i line) {
+    line = _mm512_slli_epi16(line, 6);  // Times kRowLine.
+    if constexpr (Shape::kDeep) {
+      // Eight lines a middle part: 32 times as many bytes.
+      line = _mm512_add_epi16(line, _mm512_slli_epi16(_mm512_load_si512(ways->part + i), 5));
+    }
+    _mm512_store_si512(ways->part + i, line);
+  });
+  TestParts<Shape::kLineBytes>(own, of_row.lines + tree * Shape::kLineBytes, groups, ways);
+  ForEnds(ways->tests, count,
+          [&](std::size_t i, __m512i leaf) { _mm512_store_si512(ways->leaf + i, leaf); });
+}
+
+// Calls use(shape, first tree, trees, ways) until every tree had its turn.
+template <typename Shape, int kPairs, typename Use>
+inline void ForShapedWays(const RowLayout& of_row, const std::uint8_t* codes, Use use) {
+  const RowCodes<kPairs> own(codes);
+  RowWays ways;
+  for (std::size_t tree = 0; tree < of_row.num_trees; tree += kAtOnce) {
+    const std::size_t left = of_row.num_trees - tree;
+    const std::size_t count = left < kAtOnce ? left : kAtOnce;
+    FindWays<Shape>(of_row, own, tree, count, &ways);
+    use(Shape{}, tree, count, &ways);
+  }
+}
+
+template <int kPairs, typename Use>
+inline void ForWaysOfPairs(const RowLayout& of_row, const std::uint8_t* codes, Use use) {
+  if (of_row.middles == nullptr) {
+    ForShapedWays<TreeShape<false>, kPairs>(of_row, codes, use);
+  } else {
+    ForShapedWays<TreeShape<true>, kPairs>(of_row, codes, use);
+  }
+}
+
+// With as few registers as the places need: of 100 features, of 300, and the most.
+template <typename Use>
+inline void ForWays(const RowLayout& of_row, const std::uint8_t* codes, Use use) {
+  if (of_row.num_places <= 2 * 128) {
+    ForWaysOfPairs<2>(of_row, codes, use);
+  } else if (of_row.num_places <= 5 * 128) {
+    ForWaysOfPairs<5>(of_row, codes, use);
+  } else {
+    ForWaysOfPairs<8>(of_row, codes, use);
   }
 }
 
 std::int64_t RowSum(const RowLayout& of_row, const std::uint8_t* codes) {
-  const RowCodes own(codes);
   std::int64_t sum = 0;
-  RowWays ways;
-  for (std::size_t tree = 0; tree < of_row.num_trees; tree += kAtOnce) {
-    const std::size_t left = of_row.num_trees - tree;
-    const std::size_t count = left < kAtOnce ? left : kAtOnce;
-    FindWays(of_row, own, tree, count, &ways);
-    const std::uint8_t* lines = of_row.lines + tree * kRowTree;
-    for (std::size_t i = 0; i < count; ++i, lines += kRowTree) {
-      // The weight is the upper 48 of 64 bits that start two bytes before it.
+  ForWays(of_row, codes, [&](auto shape, std::size_t tree, std::size_t count, RowWays* ways) {
+    // The weight is the upper 48 of 64 bits that start two bytes before it.
+    const __m512i first = _mm512_set1_epi16(kRowWeights - 2);
+    const __m512i size = _mm512_set1_epi16(kRowWeight);
+    for (std::size_t i = 0; i < count; i += 32) {
+      const __m512i leaf = _mm512_mullo_epi16(_mm512_load_si512(ways->leaf + i), size);
+      const __m512i line = _mm512_add_epi16(_mm512_load_si512(ways->part + i), first);
+      _mm512_store_si512(ways->part + i, _mm512_add_epi16(line, leaf));
+    }
+    const std::uint8_t* lines = of_row.lines + tree * shape.kLineBytes;
+    for (std::size_t i = 0; i < count; ++i, lines += shape.kLineBytes) {
       std::int64_t word;
-      std::memcpy(&word, lines + ways.line[i] + 14 + std::size_t{ways.leaf[i]} * kRowWeight,
-                  sizeof word);
+      std::memcpy(&word, lines + ways->part[i], sizeof word);
       // One by one: putting words of eight places into a register costs more than it saves.
       asm volatile("" : "+r"(word));
       sum += word >> 16;
     }
-  }
+  });
   return sum;
 }
 
 void RowEnds(const RowLayout& of_row, const std::uint8_t* codes, std::uint8_t* ends) {
-  const RowCodes own(codes);
-  RowWays ways;
-  for (std::size_t tree = 0; tree < of_row.num_trees; tree += kAtOnce) {
-    const std::size_t left = of_row.num_trees - tree;
-    const std::size_t count = left < kAtOnce ? left : kAtOnce;
-    FindWays(of_row, own, tree, count, &ways);
+  ForWays(of_row, codes, [&](auto, std::size_t tree, std::size_t count, const RowWays* ways) {
     for (std::size_t i = 0; i < count; ++i) {
-      ends[tree + i] = static_cast<std::uint8_t>(ways.line[i] / kRowLine * 8 + ways.leaf[i]);
+      ends[tree + i] = static_cast<std::uint8_t>(ways->part[i] / kRowLine * 8 + ways->leaf[i]);
     }
-  }
+  });
 }
 
 }  // namespace
