@@ -64,12 +64,22 @@ inline float* OutView(PyObject* object, std::size_t rows, std::size_t width) {
   return reinterpret_cast<float*>(array->data);
 }
 
-// A new array [row], or [row, width] for a width above 1.
-template <typename T>
-py::array_t<T> NewArray(std::size_t rows, std::size_t width) {
-  if (width == 1) return py::array_t<T>(static_cast<py::ssize_t>(rows));
-  return py::array_t<T>({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(width)});
-}
+// A new float32 array [row], or [row, width] for a width above 1; by numpy's own call, which costs
+// a third of py::array_t's way to it.
+struct NewFloats {
+  NewFloats(std::size_t rows, std::size_t width) {
+    static const auto& api = py::detail::npy_api::get();
+    const Py_intptr_t dimensions[] = {static_cast<Py_intptr_t>(rows),
+                                      static_cast<Py_intptr_t>(width)};
+    array = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(
+        api.PyArray_Type_, api.PyArray_DescrFromType_(py::detail::npy_api::NPY_FLOAT_),
+        width == 1 ? 1 : 2, dimensions, nullptr, nullptr, 0, nullptr));
+    if (!array) throw py::error_already_set();
+    data = reinterpret_cast<float*>(py::detail::array_proxy(array.ptr())->data);
+  }
+  py::object array;
+  float* data;
+};
 
 // An array that owns the values.
 template <typename T>

@@ -48,6 +48,17 @@ PyObject* Guarded(Act act) {
   return nullptr;
 }
 
+// What `self` holds. A method that was added by AddMethod is given no object of another class; a
+// class of several bases keeps its values elsewhere, which pybind11 looks up.
+template <typename T>
+const T& SelfOf(PyObject* self) {
+  const auto* instance = reinterpret_cast<const pybind11::detail::instance*>(self);
+  if (!instance->simple_layout) return *pybind11::handle(self).cast<const T*>();
+  const void* value = instance->simple_value_holder[0];
+  if (value == nullptr) throw pybind11::type_error("__init__ was not called");
+  return *static_cast<const T*>(value);
+}
+
 inline void ExpectArguments(Py_ssize_t given, Py_ssize_t expected, const char* signature) {
   if (given != expected) throw pybind11::type_error(std::string("takes ") + signature);
 }

@@ -23,14 +23,13 @@ const float* SharedView(const RequestScorer& scorer, const py::handle& shared) {
   return reinterpret_cast<const float*>(array->data);
 }
 
-py::array Score(const RequestScorer& scorer, const py::handle& shared, const py::handle& own) {
+py::object Score(const RequestScorer& scorer, const py::handle& shared, const py::handle& own) {
   const float* common = SharedView(scorer, shared);
   const MatrixView in(own.ptr(), scorer.num_own());
-  py::array_t<float> scores = NewArray<float>(in.rows, scorer.scorer().scores_per_row());
-  float* out = scores.mutable_data();
+  NewFloats scores(in.rows, scorer.scorer().scores_per_row());
   WithoutLock(scorer.scorer().EstimatedNanoseconds(in.rows),
-              [&] { scorer.Score(common, in.data, in.rows, out); });
-  return scores;
+              [&] { scorer.Score(common, in.data, in.rows, scores.data); });
+  return std::move(scores.array);
 }
 
 py::array Quantise(const RequestScorer& scorer, const py::handle& own) {
@@ -43,8 +42,8 @@ py::array Quantise(const RequestScorer& scorer, const py::handle& own) {
   return codes;
 }
 
-py::array ScoreCodes(const RequestScorer& scorer, const py::handle& shared,
-                     const py::handle& codes) {
+py::object ScoreCodes(const RequestScorer& scorer, const py::handle& shared,
+                      const py::handle& codes) {
   const float* common = SharedView(scorer, shared);
   const auto* array = NativeArray::Of(codes.ptr(), py::detail::npy_api::NPY_UBYTE_, 2);
   if (array == nullptr || static_cast<std::size_t>(array->dimensions[1]) != scorer.num_codes()) {
@@ -53,11 +52,10 @@ py::array ScoreCodes(const RequestScorer& scorer, const py::handle& shared,
   }
   const auto rows = static_cast<std::size_t>(array->dimensions[0]);
   const auto* in = reinterpret_cast<const std::uint8_t*>(array->data);
-  py::array_t<float> scores = NewArray<float>(rows, scorer.scorer().scores_per_row());
-  float* out = scores.mutable_data();
+  NewFloats scores(rows, scorer.scorer().scores_per_row());
   WithoutLock(scorer.scorer().EstimatedNanoseconds(rows),
-              [&] { scorer.ScoreCodes(common, in, rows, out); });
-  return scores;
+              [&] { scorer.ScoreCodes(common, in, rows, scores.data); });
+  return std::move(scores.array);
 }
 
 }  // namespace

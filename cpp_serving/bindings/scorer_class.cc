@@ -135,11 +135,10 @@ py::array Leaves(const Scorer& scorer, const py::handle& features) {
 
 py::object ScoreMatrix(const Scorer& scorer, PyObject* features) {
   const MatrixView in(features, scorer.model().num_real);
-  py::array_t<float> pctr(static_cast<py::ssize_t>(in.rows));
-  float* out = pctr.mutable_data();
+  NewFloats pctr(in.rows, 1);
   WithoutLock(scorer.forest().EstimatedNanoseconds(in.rows),
-              [&] { scorer.ScoreMatrix(in.data, in.rows, out); });
-  return pctr;
+              [&] { scorer.ScoreMatrix(in.data, in.rows, pctr.data); });
+  return std::move(pctr.array);
 }
 
 void ScoreInto(const Scorer& scorer, PyObject* features, PyObject* out) {
@@ -174,7 +173,7 @@ py::list FeatureTuples(const Scorer& scorer) {
 PyObject* ScoreMethod(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return Guarded([&] {
     ExpectArguments(count, 1, "(batch)");
-    const auto& scorer = *py::handle(self).cast<const Scorer*>();
+    const auto& scorer = SelfOf<Scorer>(self);
     if (py::detail::npy_api::get().PyArray_Check_(arguments[0])) {
       return ScoreMatrix(scorer, arguments[0]).release().ptr();
     }
@@ -185,7 +184,7 @@ PyObject* ScoreMethod(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
 PyObject* ScoreIntoMethod(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return Guarded([&] {
     ExpectArguments(count, 2, "(features, out)");
-    ScoreInto(*py::handle(self).cast<const Scorer*>(), arguments[0], arguments[1]);
+    ScoreInto(SelfOf<Scorer>(self), arguments[0], arguments[1]);
     return py::none().release().ptr();
   });
 }

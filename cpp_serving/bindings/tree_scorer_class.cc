@@ -53,19 +53,19 @@ template <typename Answer>
 PyObject* NewMethod(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return Guarded([&] {
     ExpectArguments(count, 1, "(features)");
-    const auto& scorer = *py::handle(self).cast<const TreeScorer*>();
+    const auto& scorer = SelfOf<TreeScorer>(self);
     const MatrixView in(arguments[0], scorer.num_features());
-    py::array_t<float> answer = NewArray<float>(in.rows, Answer::Width(scorer));
-    float* out = answer.mutable_data();
-    WithoutLock(scorer.EstimatedNanoseconds(in.rows), [&] { Answer::Fill(scorer, in, out); });
-    return answer.release().ptr();
+    NewFloats answer(in.rows, Answer::Width(scorer));
+    WithoutLock(scorer.EstimatedNanoseconds(in.rows),
+                [&] { Answer::Fill(scorer, in, answer.data); });
+    return answer.array.release().ptr();
   });
 }
 
 PyObject* ScoreIntoMethod(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return Guarded([&] {
     ExpectArguments(count, 2, "(features, out)");
-    const auto& scorer = *py::handle(self).cast<const TreeScorer*>();
+    const auto& scorer = SelfOf<TreeScorer>(self);
     const MatrixView in(arguments[0], scorer.num_features());
     float* out = OutView(arguments[1], in.rows, scorer.scores_per_row());
     WithoutLock(scorer.EstimatedNanoseconds(in.rows), [&] { Scores::Fill(scorer, in, out); });

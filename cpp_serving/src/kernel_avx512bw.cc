@@ -1,6 +1,7 @@
 // 64 rows a vector, without byte permutations over registers.
 #include "kernels.h"
 #include "quantise_inl.h"
+#include "row_codes64_inl.h"
 #include "rows64_inl.h"
 #include "slices512_inl.h"
 #include "slices_words_inl.h"

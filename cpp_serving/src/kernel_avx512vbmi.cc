@@ -1,7 +1,9 @@
 // 64 rows a vector; tables of 256 bytes are looked up in registers.
 #include "kernels.h"
+#include "keys64_inl.h"
 #include "lookup_vbmi_inl.h"
 #include "quantise_inl.h"
+#include "row_codes64_inl.h"
 #include "row_trees_vbmi_inl.h"
 #include "rows64_inl.h"
 #include "slices_vbmi_inl.h"

@@ -116,30 +116,33 @@ constexpr std::size_t kRowWeights = 16;  // Where they start in a line.
 constexpr std::size_t kRowWeight = 6;
 constexpr std::size_t kRowCodes = 1024;  // Those that are loaded, at most.
 
+// Thresholds of one column whose keys have the same highest bits, and the number of lower ones.
+constexpr std::uint32_t kMostInCell = 15;
+struct alignas(64) RowCell {
+  float thresholds[kMostInCell];  // Ascending, then NaN.
+  std::uint32_t below;
+};
+
 // For one row at a time: the columns' parameters side by side (row_columns.h), and, where no tree
 // is deeper than eight levels and codes have at most 1,024 places, the trees in parts
 // (row_trees.h).
-struct RowColumn {
-  std::uint32_t column;
-  std::uint32_t feature;
-  std::uint32_t thresholds;
-};
-
 struct RowLayout {
-  std::uint32_t padded;           // Columns, padded to a multiple of 16; two codes each.
+  std::uint32_t padded;           // Columns, padded to a multiple of 64; two codes each.
   std::uint32_t in_order;         // Columns before this one are of features 0, 1, 2, ...
-  const std::uint32_t* features;  // [padded column], as are all but the last two
+  const std::uint32_t* features;  // [padded column]
   const float* scales;
   const float* lowests;
   const float* highests;
   const std::uint32_t* firsts;
   const std::uint32_t* shifts;
-  const std::uint32_t* fines;
-  const std::uint8_t* linears;      // A bit each.
-  const RowColumn* by_rounds;       // [column]: in the order of their fine_rounds.
-  const std::uint32_t* rounds_end;  // [kMaxRounds + 1]: where in by_rounds those with so many end.
-  std::uint32_t num_trees;          // 0 where the trees or places are too many or too large.
-  std::uint32_t num_places;         // Of codes, those that a tree tests.
+  const std::uint32_t* cell_shifts;  // From a key to its cell, counted from the column's first.
+  const std::uint32_t* first_cells;
+  const std::uint8_t* linears;  // A bit each.
+  const RowCell* cells;
+  const std::uint32_t* crowded;  // Columns that have more thresholds in a cell.
+  std::uint32_t num_crowded;
+  std::uint32_t num_trees;   // 0 where the trees or places are too many or too large.
+  std::uint32_t num_places;  // Of codes, those that a tree tests.
   // A part is places of codes [8] and bounds [8], of seven nodes in heap order; right is code >
   // bound. Bit 8 of the nodes' places, a bit each, is the eighth byte of the places; bit 9 that of
   // the bounds.

@@ -1,4 +1,5 @@
-// The quantiser's columns side by side, for the codes of one row at a time.
+// The quantiser's columns side by side, for the codes of one row at a time: what limits them is how
+// many cache lines are fetched, so a value's code follows from a single one of its column.
 #ifndef CPP_SERVING_SRC_ROW_COLUMNS_H_
 #define CPP_SERVING_SRC_ROW_COLUMNS_H_
 
@@ -10,7 +11,7 @@
 
 namespace cpp_serving {
 
-// A row's codes are [column, then padding to 16] twice: with missing values as 0, which go left,
+// A row's codes are [column, then padding to 64] twice: with missing values as 0, which go left,
 // and as 255, which go right.
 class RowColumns {
  public:
@@ -21,6 +22,8 @@ class RowColumns {
   std::uint32_t place(std::uint32_t plane) const { return places_[plane]; }
 
  private:
+  void AddCells(const Layout& layout, std::uint32_t column);
+
   std::vector<std::uint32_t> places_;  // [plane]
   AlignedVector<std::uint32_t> features_;
   AlignedVector<float> scales_;
@@ -28,10 +31,11 @@ class RowColumns {
   AlignedVector<float> highests_;
   AlignedVector<std::uint32_t> firsts_;
   AlignedVector<std::uint32_t> shifts_;
-  AlignedVector<std::uint32_t> fines_;
+  AlignedVector<std::uint32_t> cell_shifts_;
+  AlignedVector<std::uint32_t> first_cells_;
   AlignedVector<std::uint8_t> linears_;
-  std::vector<RowColumn> by_rounds_;
-  std::vector<std::uint32_t> rounds_end_;
+  AlignedVector<RowCell> cells_;
+  std::vector<std::uint32_t> crowded_;
 };
 
 }  // namespace cpp_serving

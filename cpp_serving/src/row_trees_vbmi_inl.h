@@ -95,17 +95,15 @@ template <std::size_t kTree, int kPairs>
 inline __attribute__((always_inline)) void TestParts(const RowCodes<kPairs>& own,
                                                      const std::uint8_t* parts, std::size_t groups,
                                                      RowWays* ways) {
-  const __m512i evens = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
-  const __m512i odds = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
   for (std::size_t group = 0; group < groups; ++group, parts += kRowGroup * kTree) {
     const std::uint16_t* part = ways->part + group * kRowGroup;
     const auto at = [&](std::size_t i) { return parts + i * kTree + part[i]; };
-    const __m512i a =
-        _mm512_inserti64x4(_mm512_castsi256_si512(Two(at(0), at(1))), Two(at(2), at(3)), 1);
-    const __m512i b =
-        _mm512_inserti64x4(_mm512_castsi256_si512(Two(at(4), at(5))), Two(at(6), at(7)), 1);
+    const __m512i evens =
+        _mm512_inserti64x4(_mm512_castsi256_si512(Two(at(0), at(2))), Two(at(4), at(6)), 1);
+    const __m512i odds =
+        _mm512_inserti64x4(_mm512_castsi256_si512(Two(at(1), at(3))), Two(at(5), at(7)), 1);
     ways->tests[group] =
-        own.Right(_mm512_permutex2var_epi64(a, evens, b), _mm512_permutex2var_epi64(a, odds, b));
+        own.Right(_mm512_unpacklo_epi64(evens, odds), _mm512_unpackhi_epi64(evens, odds));
   }
 }
 
@@ -180,10 +178,20 @@ inline void ForWays(const RowLayout& of_row, const std::uint8_t* codes, Use use)
   }
 }
 
+// A line's weight is the upper 48 of 64 bits that start two bytes before it.
+inline __attribute__((always_inline)) std::int64_t WeightAt(const std::uint8_t* line,
+                                                            std::size_t offset) {
+  std::int64_t word;
+  std::memcpy(&word, line + offset, sizeof word);
+  // One by one: putting words of eight places into a register costs more than it saves.
+  asm volatile("" : "+r"(word));
+  return word >> 16;
+}
+
 std::int64_t RowSum(const RowLayout& of_row, const std::uint8_t* codes) {
-  std::int64_t sum = 0;
+  std::int64_t total = 0;
   ForWays(of_row, codes, [&](auto shape, std::size_t tree, std::size_t count, RowWays* ways) {
-    // The weight is the upper 48 of 64 bits that start two bytes before it.
+    constexpr std::size_t kLines = decltype(shape)::kLineBytes;
     const __m512i first = _mm512_set1_epi16(kRowWeights - 2);
     const __m512i size = _mm512_set1_epi16(kRowWeight);
     for (std::size_t i = 0; i < count; i += 32) {
@@ -191,16 +199,20 @@ std::int64_t RowSum(const RowLayout& of_row, const std::uint8_t* codes) {
       const __m512i line = _mm512_add_epi16(_mm512_load_si512(ways->part + i), first);
       _mm512_store_si512(ways->part + i, _mm512_add_epi16(line, leaf));
     }
-    const std::uint8_t* lines = of_row.lines + tree * shape.kLineBytes;
-    for (std::size_t i = 0; i < count; ++i, lines += shape.kLineBytes) {
-      std::int64_t word;
-      std::memcpy(&word, lines + ways->part[i], sizeof word);
-      // One by one: putting words of eight places into a register costs more than it saves.
-      asm volatile("" : "+r"(word));
-      sum += word >> 16;
+    const std::uint8_t* lines = of_row.lines + tree * kLines;
+    std::int64_t even = 0;
+    std::int64_t odd = 0;
+    // What the last group lacks weighs nothing.
+    for (std::size_t i = 0; i < count; i += kRowGroup, lines += kRowGroup * kLines) {
+      const std::uint16_t* at = ways->part + i;
+      even += WeightAt(lines, at[0]) + WeightAt(lines + 2 * kLines, at[2]);
+      odd += WeightAt(lines + kLines, at[1]) + WeightAt(lines + 3 * kLines, at[3]);
+      even += WeightAt(lines + 4 * kLines, at[4]) + WeightAt(lines + 6 * kLines, at[6]);
+      odd += WeightAt(lines + 5 * kLines, at[5]) + WeightAt(lines + 7 * kLines, at[7]);
     }
+    total += even + odd;
   });
-  return sum;
+  return total;
 }
 
 void RowEnds(const RowLayout& of_row, const std::uint8_t* codes, std::uint8_t* ends) {

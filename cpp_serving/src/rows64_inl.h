@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "quantise_inl.h"
 #include "units_inl.h"
 
 namespace cpp_serving {
@@ -84,92 +83,6 @@ void EvaluateRows64(const Layout& layout, std::uint32_t begin, std::uint32_t end
     EvaluateRows<TwiceRows64>(layout, begin, end, {codes, others}, ids);
   } else {
     EvaluateRows<Rows64>(layout, begin, end, {codes}, ids);
-  }
-}
-
-// The keys of 16 columns, or of 16 values of one: each linear or by bits.
-inline __attribute__((always_inline)) __m512i LinearKeys(__m512 x, __m512 scale, __m512 lowest,
-                                                         __m512 highest, __m512i first) {
-  const __m512 y = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(x, scale), lowest), highest);
-  const __m512i whole = _mm512_cvt_roundps_epi32(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  return _mm512_sub_epi32(whole, first);
-}
-
-inline __attribute__((always_inline)) __m512i BitKeys(__m512 x, __m512i first, __m512i shift) {
-  const __m512i bits = _mm512_castps_si512(_mm512_add_ps(x, _mm512_setzero_ps()));
-  const __m512i flip =
-      _mm512_or_si512(_mm512_srai_epi32(bits, 31), _mm512_set1_epi32(static_cast<int>(1u << 31)));
-  const __m512i above =
-      _mm512_sub_epi32(_mm512_max_epu32(_mm512_xor_si512(bits, flip), first), first);
-  return _mm512_min_epu32(_mm512_srlv_epi32(above, shift), _mm512_set1_epi32(0xFFFF));
-}
-
-// From cells to codes where a value is compared `kRounds` times; each loop has a length of its own,
-// that the processor can foresee.
-template <std::uint32_t kRounds>
-inline void CodesFromCells(const Layout& layout, const RowLayout& of_row, const float* row,
-                           const std::uint32_t* cells, std::uint8_t* codes) {
-  const std::uint32_t end = of_row.rounds_end[kRounds];
-  for (std::uint32_t i = kRounds == 0 ? 0 : of_row.rounds_end[kRounds - 1]; i < end; ++i) {
-    const RowColumn own = of_row.by_rounds[i];
-    const float x = row[own.feature];
-    // Past the last threshold stands NaN, which no value is above; a missing value is above none.
-    const float* thresholds = layout.thresholds + own.thresholds;
-    std::size_t code = layout.fine[cells[own.column]];
-    for (std::uint32_t round = 0; round < kRounds; ++round) code += x >= thresholds[code] ? 1 : 0;
-    codes[own.column] = static_cast<std::uint8_t>(code);
-  }
-  if constexpr (kRounds < kMaxRounds) {
-    CodesFromCells<kRounds + 1>(layout, of_row, row, cells, codes);
-  }
-}
-
-constexpr std::uint32_t kColumnsAtOnce = 1024;
-
-// Cells of sixteen columns at a time, codes of one, missing values of sixteen.
-void QuantiseColumns64(const Layout& layout, const RowLayout& of_row, const float* row,
-                       std::uint8_t* codes) {
-  alignas(64) std::uint32_t cells[kColumnsAtOnce];
-  alignas(64) std::uint16_t missing[kColumnsAtOnce / 16];
-  for (std::uint32_t begin = 0; begin < of_row.padded; begin += 16) {
-    const __m512 x = begin + 16 <= of_row.in_order
-                         ? _mm512_loadu_ps(row + begin)
-                         : _mm512_i32gather_ps(_mm512_loadu_si512(of_row.features + begin), row, 4);
-    const __m512i first = _mm512_loadu_si512(of_row.firsts + begin);
-    const __m512i linear = LinearKeys(x, _mm512_loadu_ps(of_row.scales + begin),
-                                      _mm512_loadu_ps(of_row.lowests + begin),
-                                      _mm512_loadu_ps(of_row.highests + begin), first);
-    const __m512i bounded = _mm512_min_epi32(_mm512_max_epi32(linear, _mm512_setzero_si512()),
-                                             _mm512_set1_epi32(0xFFFF));
-    const __m512i bits = BitKeys(x, first, _mm512_loadu_si512(of_row.shifts + begin));
-    const auto is_linear =
-        static_cast<__mmask16>(of_row.linears[begin / 8] | of_row.linears[begin / 8 + 1] << 8);
-    const __m512i keys = _mm512_mask_blend_epi32(is_linear, bits, bounded);
-    _mm512_store_si512(cells + begin, _mm512_add_epi32(_mm512_srli_epi32(keys, 6),
-                                                       _mm512_loadu_si512(of_row.fines + begin)));
-    missing[begin / 16] = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-  }
-  CodesFromCells<0>(layout, of_row, row, cells, codes);
-  for (std::uint32_t i = of_row.rounds_end[kMaxRounds]; i < layout.num_columns; ++i) {
-    const std::uint32_t at = of_row.by_rounds[i].column;
-    codes[at] = ExactCode(layout, layout.columns[at], row[of_row.by_rounds[i].feature]);
-  }
-  for (std::uint32_t begin = 0; begin < of_row.padded; begin += 16) {
-    const __m128i code = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + begin));
-    const __mmask16 absent = missing[begin / 16];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + begin),
-                     _mm_maskz_mov_epi8(static_cast<__mmask16>(~absent), code));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + of_row.padded + begin),
-                     _mm_mask_mov_epi8(code, absent, _mm_set1_epi8(-1)));
-  }
-}
-
-[[maybe_unused]] void QuantiseRow64(const Layout& layout, const RowLayout& of_row, const float* row,
-                                    std::uint8_t* codes) {
-  if (of_row.padded > kColumnsAtOnce) {
-    QuantiseRow(layout, of_row, row, codes);
-  } else {
-    QuantiseColumns64(layout, of_row, row, codes);
   }
 }
 

@@ -149,6 +149,14 @@ int main() {
     EveryKernelAgrees(With(values, 12, 14, 3, 0.25), ++seed);   // Ragged.
     EveryKernelAgrees(With(values, 3, 40, 4, 0.0), ++seed);     // Too large for ids of a byte.
   }
+  // A row's codes in 4, 10 or 16 registers, and too many for those; two parts a tree, and three.
+  for (const auto values : {ForestSpec::kNormal, ForestSpec::kAnyBits}) {
+    for (const std::uint32_t features : {20, 170, 340, 600}) {
+      EveryKernelAgrees(With(values, 20, 6, features, 0.02), ++seed);
+      EveryKernelAgrees(With(values, 11, 8, features, 0.02), ++seed);
+    }
+  }
+  EveryKernelAgrees(With(ForestSpec::kNormal, 530, 7, 3, 0.4), ++seed);  // More than at once.
   for (const double spread : {0.0, 6.0, 12.0, 40.0}) {
     ForestSpec spec = With(ForestSpec::kNormal, 130, 6);
     spec.weight_spread = spread;
