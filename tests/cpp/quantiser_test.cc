@@ -1,6 +1,7 @@
 // Each kernel's code of a value is the number of thresholds that are not above it.
 #include "../../cpp_serving/src/quantiser.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -82,5 +83,16 @@ int main() {
   for (int i = 0; i < 100; ++i) crowded.push_back(kSmallest * static_cast<float>(i - 50));
   crowded.push_back(1e30f);
   CodesCount(crowded);
+  for (const int together : {14, 15, 16, 17}) {  // Around what a cell of one row's columns holds.
+    std::vector<float> thresholds{-1e30f, 1e30f};
+    for (float next = 1.0f; thresholds.size() < static_cast<std::size_t>(together) + 2;) {
+      thresholds.push_back(next = std::nextafter(next, kInfinity));
+    }
+    std::sort(thresholds.begin(), thresholds.end());
+    CodesCount(thresholds);
+  }
+  std::vector<float> spread;  // Over many cells, some empty, as many as a column has.
+  for (int i = 0; i < 255; ++i) spread.push_back(std::sinh(static_cast<float>(i - 127) / 16.0f));
+  CodesCount(spread);
   return Finish();
 }
