@@ -2,9 +2,27 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <utility>
 
 namespace cpp_serving {
+namespace {
+
+// A thread that sleeps is back after some 50 microseconds on a virtual machine: so a thread that
+// has nothing to do looks again for about as long, and then sleeps.
+constexpr auto kLooks = std::chrono::microseconds(50);
+
+template <typename Done>
+void LookFor(Done done) {
+  const auto end = std::chrono::steady_clock::now() + kLooks;
+  while (!done() && std::chrono::steady_clock::now() < end) {
+#if defined(CPP_SERVING_X86_64)
+    __builtin_ia32_pause();
+#endif
+  }
+}
+
+}  // namespace
 
 Pool::Pool(std::uint32_t threads) : process_(getpid()) {
   for (std::uint32_t i = 1; i < threads; ++i) workers_.emplace_back([this] { Serve(); });
@@ -35,15 +53,18 @@ void Pool::Run(std::size_t count, const std::function<void(std::size_t)>& task) 
     task_ = &task;
     count_ = count;
     next_ = 0;
-    working_ = workers_.size();
     failed_ = nullptr;
     ++job_;
   }
+  announced_ = job_;  // Not before: who looks for it takes the lock next.
   wake_.notify_all();
   Work(task, count);
   std::unique_lock<std::mutex> lock(mutex_);
+  task_ = nullptr;  // Who wakes from here on is not waited for.
+  lock.unlock();
+  LookFor([this] { return working_ == 0; });
+  lock.lock();
   done_.wait(lock, [this] { return working_ == 0; });
-  task_ = nullptr;
   const std::exception_ptr failed = std::exchange(failed_, nullptr);
   lock.unlock();
   if (failed) std::rethrow_exception(failed);
@@ -53,15 +74,19 @@ void Pool::Serve() {
   std::uint64_t seen = 0;
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    wake_.wait(lock, [&] { return stopping_ || job_ != seen; });
+    wake_.wait(lock, [&] { return Called(seen); });
     if (stopping_) return;
     seen = job_;
+    ++working_;
     const std::function<void(std::size_t)>& task = *task_;
     const std::size_t count = count_;
     lock.unlock();
     Work(task, count);
     lock.lock();
     if (--working_ == 0) done_.notify_one();
+    lock.unlock();
+    LookFor([&] { return announced_ != seen; });
+    lock.lock();
   }
 }
 

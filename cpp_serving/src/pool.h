@@ -32,16 +32,18 @@ class Pool {
 
  private:
   void Serve();
+  bool Called(std::uint64_t seen) const { return stopping_ || (task_ != nullptr && job_ != seen); }
   void Work(const std::function<void(std::size_t)>& task, std::size_t count);
 
   std::mutex in_use_;
-  std::mutex mutex_;  // Of what follows, up to next_.
+  std::mutex mutex_;  // Of what follows, up to next_; atomic is what is looked at without it.
   std::condition_variable wake_;
   std::condition_variable done_;
   const std::function<void(std::size_t)>* task_ = nullptr;
   std::size_t count_ = 0;
   std::uint64_t job_ = 0;
-  std::size_t working_ = 0;
+  std::atomic<std::uint64_t> announced_{0};
+  std::atomic<std::size_t> working_{0};  // Threads that took up the task, less the caller's.
   bool stopping_ = false;
   std::exception_ptr failed_;
   std::atomic<std::size_t> next_{0};
