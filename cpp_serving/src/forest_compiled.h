@@ -194,8 +194,7 @@ struct Forest::Compiled {
       }
     }
     if (in_blocks == rows) return;
-    std::uint8_t* codes =
-        Room(&scratch.codes, std::max(kRowCodes, 2 * std::size_t{of_row.padded}));
+    std::uint8_t* codes = Room(&scratch.codes, std::max(kRowCodes, 2 * std::size_t{of_row.padded}));
     for (std::size_t row = in_blocks; row < rows; ++row) {
       kernel.quantise_row(layout, of_row, features + row * num_features, codes);
       on_row(row, codes);
