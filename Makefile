@@ -9,7 +9,7 @@ DAY := 2019-11-30
 SCORER_SOURCES := CMakeLists.txt $(wildcard cpp_serving/src/* cpp_serving/include/cpp_serving/* cpp_serving/bindings/*)
 CPP_SOURCES := $(wildcard cpp_serving/src/*.cc cpp_serving/src/*.h cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc cpp_serving/bindings/*.h tests/cpp/*.cc tests/cpp/*.h tests/cpp/fuzz/*.cc tests/cpp/fuzz/*.h examples/cpp/*.cc)
 
-.PHONY: help build demo ladder test test-cpp test-threads build-fuzz fuzz long lint types format bench bench-scorer bench-instructions bench-quality clean
+.PHONY: help build demo ladder ladder-movielens ladder-synthetic test test-cpp test-threads build-fuzz fuzz long lint types format bench bench-scorer bench-instructions bench-quality clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -30,47 +30,80 @@ help: ## list the targets
 build: .venv/.built ## the environment and the C++ extension, in .venv/
 
 # --- the demo: each step is made once -----------------------------------------------------
-logs/.imported: .venv/.built replay/logs/open_bandit.py
-	.venv/bin/parity logs import obd --out logs/
+# Of another log the same is made in a folder of its own, as `make ladder-movielens` does.
+ROOT :=
+LOG := obd
+LEGACY_FLAGS :=
+MODERN_FLAGS :=
+BRIDGE_FLAGS :=
+
+$(ROOT)logs/.imported: .venv/.built $(wildcard replay/logs/*.py)
+	.venv/bin/parity logs import $(LOG) --out $(@D)
 	@touch $@
 
-artifacts/legacy/manifest.json: logs/.imported $(wildcard legacy/*.py legacy/feature_sets/*.json)
-	$(PY) -m legacy train --logs logs/ --out artifacts/legacy
+$(ROOT)artifacts/legacy/manifest.json: $(ROOT)logs/.imported $(wildcard legacy/*.py legacy/feature_sets/*.json)
+	$(PY) -m legacy train --logs $(ROOT)logs/ --out $(@D) $(LEGACY_FLAGS)
 	@touch $@
 
-artifacts/cpp/scorer.bin: artifacts/legacy/manifest.json
-	$(PY) -m legacy export --artifact artifacts/legacy --out $@
+$(ROOT)artifacts/cpp/scorer.bin: $(ROOT)artifacts/legacy/manifest.json
+	$(PY) -m legacy export --artifact $(ROOT)artifacts/legacy --out $@
 	@touch $@
 
-artifacts/onnx/trees.onnx: artifacts/legacy/manifest.json
-	$(PY) -m legacy export-onnx --artifact artifacts/legacy --out $@
+$(ROOT)artifacts/onnx/trees.onnx: $(ROOT)artifacts/legacy/manifest.json
+	$(PY) -m legacy export-onnx --artifact $(ROOT)artifacts/legacy --out $@
 	@touch $@
 
-artifacts/modern/manifest.json: artifacts/legacy/manifest.json $(wildcard modern/features/*.py modern/training/*.py modern/transformer/*.py)
-	$(PY) -m modern train --logs logs/ --features artifacts/legacy/features.json --out artifacts/modern
+$(ROOT)artifacts/modern/manifest.json: $(ROOT)artifacts/legacy/manifest.json $(wildcard modern/features/*.py modern/training/*.py modern/transformer/*.py)
+	$(PY) -m modern train --logs $(ROOT)logs/ --features $(ROOT)artifacts/legacy/features.json --out $(@D) $(MODERN_FLAGS)
 	@touch $@
 
 demo: artifacts/cpp/scorer.bin artifacts/onnx/trees.onnx artifacts/modern/manifest.json ## the main job, end to end, on real logged data
 	$(PY) examples/demo.py --date $(DAY)
 
 # --- the ladder: one change a rung -----------------------------------------------------------
-artifacts/bridge_untrained/bridge.json: artifacts/legacy/manifest.json $(wildcard modern/bridge/*.py)
-	$(PY) -m modern train-bridge --untrained --logs logs/ --out $(@D)
+TRAIN_BRIDGE := $(PY) -m modern train-bridge --logs $(ROOT)logs/ --legacy $(ROOT)artifacts/legacy $(BRIDGE_FLAGS)
+
+$(ROOT)artifacts/bridge_untrained/bridge.json: $(ROOT)artifacts/legacy/manifest.json $(wildcard modern/bridge/*.py)
+	$(TRAIN_BRIDGE) --untrained --out $(@D)
 	@touch $@
 
-artifacts/bridge/bridge.json: artifacts/legacy/manifest.json $(wildcard modern/bridge/*.py)
-	$(PY) -m modern train-bridge --logs logs/ --out $(@D)
+$(ROOT)artifacts/bridge/bridge.json: $(ROOT)artifacts/legacy/manifest.json $(wildcard modern/bridge/*.py)
+	$(TRAIN_BRIDGE) --out $(@D)
 	@touch $@
 
-artifacts/modern_%/manifest.json: artifacts/modern/manifest.json $(wildcard modern/export/*.py)
-	$(PY) -m modern export --format $* --out $(@D)
+$(ROOT)artifacts/modern_%/manifest.json: $(ROOT)artifacts/modern/manifest.json $(wildcard modern/export/*.py)
+	$(PY) -m modern export --format $* --artifact $(ROOT)artifacts/modern --out $(@D)
 	@touch $@
 
-RUNGS := artifacts/cpp/scorer.bin $(foreach name,bridge_untrained bridge,artifacts/$(name)/bridge.json) \
-  $(foreach format,torch onnx aoti,artifacts/modern_$(format)/manifest.json)
+RUNGS := $(addprefix $(ROOT)artifacts/,cpp/scorer.bin bridge_untrained/bridge.json bridge/bridge.json \
+  $(foreach format,torch onnx aoti,modern_$(format)/manifest.json))
 
-ladder: $(RUNGS) ## every rung of the migration that this machine can run, in one table
-	.venv/bin/parity ladder --date $(DAY); code=$$?; test $$code -eq 0 -o $$code -eq 3
+# Its paths are relative to it, so in another folder it speaks of that folder's log and artifacts.
+ifneq ($(ROOT),)
+$(ROOT)parity.yaml: parity.yaml
+	mkdir -p $(ROOT)
+	cp $< $@
+endif
+
+ladder: $(ROOT)parity.yaml $(RUNGS) ## every rung of the migration that this machine can run, in one table
+	.venv/bin/parity ladder --config $(ROOT)parity.yaml --date $(DAY); code=$$?; test $$code -eq 0 -o $$code -eq 3
+
+# Logs with histories: the transformers, and the bridge's, read steps. The day is the fullest one after
+# enough others to learn from.
+QUALITY := benchmarks/quality/variants
+ladder-movielens: HELD_OUT := --held-out 1998-03-27:1998-03-30
+ladder-movielens: ## the same rungs on MovieLens, whose users have histories
+	$(MAKE) --no-print-directory ladder ROOT=ladders/movielens/ LOG=movielens DAY=1998-03-31 \
+	  LEGACY_FLAGS="--features movielens $(HELD_OUT)" \
+	  MODERN_FLAGS="--history modern/feature_sets/movielens.json --variant $(QUALITY)/movielens.json $(HELD_OUT)" \
+	  BRIDGE_FLAGS="--history modern/feature_sets/movielens.json --variant $(QUALITY)/movielens.json $(HELD_OUT)"
+
+ladder-synthetic: ## the same on a synthetic log: four tasks
+	$(MAKE) --no-print-directory ladder ROOT=ladders/synthetic/ DAY=2026-01-14 \
+	  LOG="synthetic --days 10 --requests 1500 --candidates 20 --seed 7" \
+	  LEGACY_FLAGS="--features synthetic" \
+	  MODERN_FLAGS="--history modern/feature_sets/synthetic.json --variant $(QUALITY)/synthetic.json" \
+	  BRIDGE_FLAGS="--history modern/feature_sets/synthetic.json --epochs 5"
 
 # --- checks -------------------------------------------------------------------------------
 test: .venv/.built ## every test that runs on this machine
@@ -142,4 +175,4 @@ bench-instructions: .venv/.built ## the scorer's instructions a row, by callgrin
 	$(if $(VALGRIND),PYTHONPATH=$(CURDIR) $(PY) benchmarks/scorer/instructions.py --library build/library/libcpp_serving.a,@echo "bench-instructions: skipped, there is no valgrind on this machine")
 
 clean: ## everything that was built, trained or replayed; the environment stays
-	rm -rf build logs artifacts runs .cache .venv/.built
+	rm -rf build logs artifacts ladders runs .cache .venv/.built

@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         help="own; others: another request's; shuffled: in other order",
     )
     predict.add_argument("--seed", type=int, default=0, help="of what is dealt out (0)")
-    add_train_bridge(commands)
+    add_train_bridge(commands, days=_days)
     add_export(commands)
     add_serve(commands)
     add_bench(commands)

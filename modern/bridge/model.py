@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from modern.features.feature_set import open_feature_set
+from modern.features.feature_set import FeatureSet, feature_set_from_json
 from modern.port.legacy_artifact import LegacyArtifact, read_artifact
 from modern.training.fit import statistics_of_inputs
 from modern.transformer.artifact import TransformerArtifact, load_artifact, save_artifact
@@ -44,12 +44,12 @@ class BridgeArtifact:
 
 
 def untrained_residual(
-    legacy: Path, config: ModernConfig, inputs: ModelInputs
+    features: FeatureSet, config: ModernConfig, inputs: ModelInputs
 ) -> RankingTransformer:
     """A transformer that adds nothing yet: heads and prior are zero, everything else is drawn.
 
     Args:
-        legacy: The legacy artifact's folder, for its feature set.
+        features: The legacy model's, and those of the steps where the transformer reads a history.
         config: Sizes and form; one task.
         inputs: Some requests, for the statistics of the real features.
 
@@ -62,11 +62,11 @@ def untrained_residual(
             where="the bridge's configuration",
             fix="name the legacy model's one task",
         )
-    features = features_read(open_feature_set(legacy / "features.json"), config.transformer)
+    read = features_read(features, config.transformer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         return RankingTransformer(
-            layout_of(features),
+            layout_of(read),
             config.transformer,
             config.history,
             statistics=statistics_of_inputs(inputs),
@@ -81,6 +81,7 @@ def save_bridge(
     config: ModernConfig,
     inputs: ModelInputs,
     *,
+    features_json: bytes,
     facts: dict[str, Any],
     metrics: dict[str, Any],
     curves: str,
@@ -93,6 +94,7 @@ def save_bridge(
         model: What is added.
         config: Of the model.
         inputs: Some requests that its rounding is measured on.
+        features_json: What it reads: the legacy model's features, with or without those of steps.
         facts: For the manifest of the residual: training_id, days, log, seed, versions.
         metrics: Held-out figures.
         curves: The picture of the training.
@@ -106,8 +108,7 @@ def save_bridge(
             where="--out",
             fix="name another folder, or remove this one",
         )
-    features_json = (legacy / "features.json").read_bytes()
-    features = open_feature_set(legacy / "features.json")
+    features = feature_set_from_json(json.loads(features_json), where=str(legacy))
     layout = layout_of(features_read(features, config.transformer))
     places = module_places(layout, config.transformer)
     model = model.eval().requires_grad_(requires_grad=False)

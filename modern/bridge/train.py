@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from modern.bridge.model import save_bridge, untrained_residual
-from modern.features.feature_set import open_feature_set
+from modern.features.feature_set import FeatureSet, open_with_steps
 from modern.port.stack import PortStack, open_stack
 from modern.training.curves import Curve, svg_of_curves
 from modern.training.data import (
@@ -29,8 +29,10 @@ from modern.training.data import (
 from modern.training.fit import repeatable
 from modern.training.fitting import Fitting
 from modern.training.metrics import Quality, log_losses, quality_of
+from modern.training.sampling import Thinned
 from modern.transformer.calibration import Calibration, pctr_from_logits
 from modern.transformer.forward import logits_of
+from modern.transformer.inputs import check_collapse
 from modern.transformer.model import RankingTransformer
 from modern.transformer.training_config import ModernConfig
 from replay.digests import digest_of_json, digest_of_path
@@ -65,6 +67,7 @@ def train_bridge(
     *,
     train: Span | None = None,
     held_out: Span | None = None,
+    history: Path | None = None,
     untrained: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> BridgeOutcome:
@@ -80,6 +83,7 @@ def train_bridge(
         out: The bridge's folder.
         train: As of `choose_days`.
         held_out: Likewise.
+        history: The step features that the transformer reads besides; None: it reads no history.
         untrained: Write the bridge as it is before training: the port, bit for bit.
         say: Told how it goes.
 
@@ -89,19 +93,22 @@ def train_bridge(
         ConfigError: `out` holds something else, or the days do not make a training.
     """
     port = open_stack(legacy)
+    features_json, features = open_with_steps(legacy / "features.json", history)
+    check_collapse(config.history, features)
     days = choose_days(list_days(logs), train=train, held_out=held_out)
     training_days = [open_day(logs, day) for day in days.train]
-    learned = _rows_of(training_days, legacy, config, port)
+    learned = _rows_of(training_days, features, config, port)
     chosen = place_of_requests(learned.rows.request_ids, seed=config.training.seed)
     kept_back = chosen < config.training.kept_back_share
     fit, stopping = _take(learned, ~kept_back), _take(learned, kept_back)
     with repeatable(config.training):
-        model = untrained_residual(legacy, config, fit.rows.inputs)
+        model = untrained_residual(features, config, fit.rows.inputs)
         curve = [_log_loss(model, stopping)]
         say(f"{len(fit.rows):,} labelled candidates to fit; the port alone: {curve[0]:.5f}")
         if not untrained:
             model, curve = _fitted(model, fit, stopping, config, say)
-    judged = _rows_of([open_day(logs, day) for day in days.held_out], legacy, config, port)
+    held_out_days = [open_day(logs, day) for day in days.held_out]
+    judged = _rows_of(held_out_days, features, config, port)
     port_quality, bridge_quality = _judged(model, judged, port)
     facts = {
         "trained_on": [day.isoformat() for day in days.train],
@@ -114,7 +121,12 @@ def train_bridge(
             "torch": str(torch.__version__),
         },
     }
-    decides = {**facts, "legacy": digest_of_path(legacy), "config": config.to_json()}
+    decides = {
+        **facts,
+        "legacy": digest_of_path(legacy),
+        "features": hashlib.sha256(features_json).hexdigest(),
+        "config": config.to_json(),
+    }
     weights = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         weights.update(name.encode() + tensor.numpy().tobytes())
@@ -127,6 +139,7 @@ def train_bridge(
         model,
         config,
         fit.rows.inputs,
+        features_json=features_json,
         facts={**facts, "training_id": training_id},
         metrics={
             "held_out": facts["held_out"],
@@ -156,7 +169,8 @@ def _fitted(
     """The weights with the lowest log loss on the stopping part, the first zeros among them."""
     training = config.training
     best, curve = copy.deepcopy(model), [_log_loss(model, stopping)]
-    fitting = Fitting(model, fit.rows, training, log_rates=np.zeros(1), base=fit.base)
+    everything = Thinned(rows=fit.rows, kept=np.ones(1))
+    fitting = Fitting(model, lambda _: everything, training, base=fit.base)
     while fitting.epoch <= training.epochs:
         fitting.run_epoch(lambda _: None)
         loss = _log_loss(fitting.averaged, stopping)
@@ -170,11 +184,10 @@ def _fitted(
 
 
 def _rows_of(
-    days: Iterable[LoggedDay], legacy: Path, config: ModernConfig, port: PortStack
+    days: Iterable[LoggedDay], features: FeatureSet, config: ModernConfig, port: PortStack
 ) -> _Rows:
     """Both read the same valid requests in the same order, with their labelled candidates alone."""
     days = tuple(days)
-    features = open_feature_set(legacy / "features.json")
     rows = labelled_requests(days, features, config)
     batches = (only_labelled(read_shard(shard).batch) for day in days for shard in day.shards)
     base = [port.score(batch, capture=["logit"])["logit"] for batch in batches]

@@ -17,7 +17,7 @@ from modern.features.discrete import Bucket, Hash, Id
 from modern.features.history import HistoryCount, HistoryMatches, HistoryRecency, Tokens
 from modern.features.numeric import Hour, Log1p, Number, Rate, Recency, Weekday
 from modern.features.spec import DiscreteSpec, FeatureSpec, RealSpec, broken, spec_from_json
-from modern.features.steps import steps_from_json
+from modern.features.steps import extended, steps_from_json
 from replay.checkpoint import RowAxis
 from replay.errors import ArtifactError, ConfigError
 from replay.request import RequestBatch
@@ -144,6 +144,22 @@ def open_feature_set(path: Path) -> FeatureSet:
             fix="open the artifact's folder, as `python -m legacy train` wrote it",
         ) from error
     return feature_set_from_json(value, where=str(path))
+
+
+def open_with_steps(path: Path, history: Path | None) -> tuple[bytes, FeatureSet]:
+    """A features.json, with the step features of another file put into it where one is named.
+
+    Returns:
+        The text of the whole, and the feature set that it declares.
+
+    Raises:
+        ArtifactError: A file can not be read or breaks a rule, or there are step features in both.
+    """
+    plain = open_feature_set(path)
+    if history is None:
+        return path.read_bytes(), plain
+    text = extended(path.read_bytes(), history)
+    return text, feature_set_from_json(json.loads(text), where=str(history))
 
 
 def feature_set_from_json(value: Any, *, where: str) -> FeatureSet:

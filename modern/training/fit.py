@@ -112,8 +112,12 @@ def fit_transformer(
         )
         model.codes.draw(_codes_by_side(parts.fit.inputs))
         start(model)
-        rows = thin_negatives(parts.fit, rates, seed=training.seed)
-        fitting = Fitting(model.to(device), rows, training, log_rates=np.log(rates))
+        tasks, seed = config.transformer.tasks, training.seed
+        fitting = Fitting(
+            model.to(device),
+            lambda epoch: thin_negatives(parts.fit, tasks, rates, seed=seed, epoch=epoch),
+            training,
+        )
         choice = _Choice(fitting.averaged)
         if state is not None and (found := state.load()) is not None:
             fitting.restore(found["fitting"])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modern.training.batches import batches_of_epoch
-from modern.training.data import LabelledRequests
+from modern.training.sampling import Thinned
 from modern.transformer.inputs import Ints
 from modern.transformer.model import RankingTransformer
 from modern.transformer.padding import (
@@ -30,40 +30,37 @@ LARGEST_GRADIENT = 1.0
 # AdamW draws towards zero what carries information, not norms, biases and the task token.
 DECAYED = (".weight", "direction_RD", "embedding_VD", "embedding_AD", "missing_RD")
 
-Floats = NDArray[np.float64]
-
 
 class Fitting:
     """Everything that the next step depends on; `state` and `restore` carry it over a kill.
 
     Args:
         model: Trained in place, on its device.
-        rows: What is learned from.
+        rows_of_epoch: What is learned from in the first epoch, the second, ...; the same again when asked again.
         config: Of the training.
-        log_rates: Log of the share of each task's negatives that is among the rows.
-        base: [candidate, task] log-odds of another model, which this one's are added to.
+        base: [candidate, task] log-odds of another model, which this one's are added to; for rows
+            that are the same in every epoch.
     """
 
     def __init__(
         self,
         model: RankingTransformer,
-        rows: LabelledRequests,
+        rows_of_epoch: Callable[[int], Thinned],
         config: TrainingConfig,
         *,
-        log_rates: Floats,
         base: NDArray[np.float32] | None = None,
     ) -> None:
         self.model = model.train()
         self.averaged = copy.deepcopy(model).eval()
         self.config = config
-        self.rows = rows
+        self.rows_of_epoch = rows_of_epoch
         self.device = model.prior_logit_H.device
-        self.label_CH = torch.from_numpy(rows.labels)
-        self.log_rate_H = torch.from_numpy(log_rates.astype(np.float32)).to(self.device)
         self.base_CH = None if base is None else torch.from_numpy(base)
-        self.steps_per_epoch = math.ceil(len(rows) / config.batch_size)
+        self._read(rows_of_epoch(1))
+        # Warm-up and averaging go by the first epoch's; where rows are drawn others differ a little.
+        self.steps_per_epoch = math.ceil(len(self.rows) / config.batch_size)
         self.epoch, self.place, self.steps = 1, 0, 0
-        self.losses = np.zeros((2, rows.labels.shape[1]))  # sums and counts of this epoch
+        self.losses = np.zeros((2, self.rows.labels.shape[1]))  # sums and counts of this epoch
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": self._parameters(decayed=True), "weight_decay": config.weight_decay},
@@ -92,6 +89,8 @@ class Fitting:
         sums, counts = self.losses
         self.epoch, self.place = self.epoch + 1, 0
         self.losses = np.zeros_like(self.losses)
+        if self.epoch <= self.config.epochs:
+            self._read(self.rows_of_epoch(self.epoch))
         pairs = zip(sums.tolist(), counts.tolist(), strict=True)
         return tuple(s / n if n else None for s, n in pairs)
 
@@ -114,6 +113,13 @@ class Fitting:
         torch.set_rng_state(state["random"])
         self.epoch, self.place, self.steps = state["place"]
         self.losses = np.array(state["losses"])
+        self._read(self.rows_of_epoch(self.epoch))
+
+    def _read(self, thinned: Thinned) -> None:
+        """Learn from these rows until the next ones come."""
+        self.rows = thinned.rows
+        self.label_CH = torch.from_numpy(thinned.rows.labels)
+        self.log_rate_H = torch.from_numpy(np.log(thinned.kept).astype(np.float32)).to(self.device)
 
     def _step(self, requests: Ints) -> None:
         inputs = self.rows.inputs

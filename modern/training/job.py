@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +14,7 @@ import numpy as np
 import torch
 
 import modern
-from modern.features.feature_set import FeatureSet, feature_set_from_json, open_feature_set
-from modern.features.steps import extended
+from modern.features.feature_set import FeatureSet, open_with_steps
 from modern.training.curves import Curve, svg_of_curves
 from modern.training.data import (
     LabelledRequests,
@@ -107,11 +105,7 @@ def plan_job(
         ArtifactError: The feature set or the weights can not be read.
     """
     days = choose_days(list_days(logs), train=train, held_out=held_out)
-    feature_set = open_feature_set(features)
-    features_json = features.read_bytes()
-    if history is not None:
-        features_json = extended(features_json, history)
-        feature_set = feature_set_from_json(json.loads(features_json), where=str(history))
+    features_json, feature_set = open_with_steps(features, history)
     check_collapse(config.history, feature_set)
     start = None if init_from is None else open_start(init_from, features_json, config)
     if start is None and config.training.frozen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from modern.bridge.model import save_bridge, untrained_residual
 from modern.bridge.stack import BridgeStack, open_stack
-from modern.features.feature_set import open_feature_set
+from modern.features.feature_set import open_feature_set, open_with_steps
 from modern.port.stack import open_stack as open_port
 from modern.transformer.config import TransformerConfig
 from modern.transformer.inputs import inputs_from_batch
@@ -42,11 +43,11 @@ def legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_artifact(tmp_path_factory.mktemp("bridge") / "legacy", num_trees=20, depth=4)
 
 
-def bridge(legacy: Path, name: str, *, heads: float) -> BridgeStack:
+def bridge(legacy: Path, name: str, *, heads: float, history: Path | None = None) -> BridgeStack:
     """A bridge whose heads are drawn this large; 0 is before training."""
-    features = open_feature_set(legacy / "features.json")
+    features_json, features = open_with_steps(legacy / "features.json", history)
     inputs = inputs_from_batch(random_batch(60, seed=3), features, CONFIG.history)
-    model = untrained_residual(legacy, CONFIG, inputs)
+    model = untrained_residual(features, CONFIG, inputs)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
         model.heads.weight.add_(heads * torch.randn_like(model.heads.weight))
@@ -64,6 +65,7 @@ def bridge(legacy: Path, name: str, *, heads: float) -> BridgeStack:
         model,
         CONFIG,
         inputs,
+        features_json=features_json,
         facts=facts,
         metrics={},
         curves="<svg/>",
@@ -120,6 +122,34 @@ def test_trained_it_adds_its_log_odds_and_a_fault_beside_is_named_there(legacy: 
     assert named(port, trained, Plan()) == ["logit"]  # another model is not a translation
 
 
+def test_a_bridge_reads_a_history_of_its_own_and_a_lag_in_it_is_named_there(
+    legacy: Path, tmp_path: Path
+) -> None:
+    """The port knows no steps: before training not a bit of it moves, trained they move the logit."""
+    steps = [
+        {
+            "name": "action",
+            "kind": "hash",
+            "sources": ["history.action"],
+            "seed": 21,
+            "buckets": 8,
+            "normalise": "none",
+        },
+        {"name": "ad", "kind": "number", "source": "history.ad_id"},
+    ]
+    path = tmp_path / "steps.json"
+    path.write_text(json.dumps({"format": "parity.history_features/1", "history": steps}))
+    untrained = bridge(legacy, "untrained_history", heads=0.0, history=path)
+    trained = bridge(legacy, "trained_history", heads=0.5, history=path)
+
+    assert named(open_port(legacy), untrained, EXACT) == []
+    place = "residual.history.place"
+    broken = trained.planted(fault_of(trained, "history_lag", place))
+    assert named(trained, broken, Plan()) == [place]
+    read = trained.score(BATCH, capture=[place])[place]
+    assert (read >= 0).sum() > 0
+
+
 def test_what_is_given_for_the_residual_is_used(legacy: Path) -> None:
     trained = bridge(legacy, "trained", heads=0.5)
     zero = np.zeros(BATCH.num_candidates, dtype=np.float32)
@@ -147,4 +177,4 @@ def test_more_tasks_than_the_legacy_model_has_are_refused(legacy: Path) -> None:
     two = replace(CONFIG.transformer, tasks=("click", "conversion"))
 
     with pytest.raises(ConfigError, match="tasks"):
-        untrained_residual(legacy, replace(CONFIG, transformer=two), inputs)
+        untrained_residual(features, replace(CONFIG, transformer=two), inputs)
