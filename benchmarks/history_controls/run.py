@@ -67,8 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     artifact = load_artifact(options.artifact)
-    first, _, last = artifact.manifest["held_out"].partition(":")
-    days = [d for d in list_days(options.logs) if first <= d.isoformat() <= (last or first)]
+    days = held_out_days(artifact, options.logs)
     batch = concat_batches(
         read_shard(shard).batch for day in days for shard in open_day(options.logs, day).shards
     )
@@ -77,7 +76,20 @@ def main() -> None:
     table += "\n\n" + stores(artifact, options, days)
     facts = f"{batch.num_requests:,} requests, {batch.num_candidates:,} candidates, {days[0]} to {days[-1]}"
     print(f"{facts}\n\n{table}")
-    write(f"{facts}\n\n{table}", artifact)
+    write(f"{facts}\n\n{table}", artifact, name="history_controls", title="History controls")
+
+
+def held_out_days(artifact: TransformerArtifact, logs: Path) -> list[date]:
+    """The logged ones of those that its training did not see."""
+    first, _, last = artifact.manifest["held_out"].partition(":")
+    return [d for d in list_days(logs) if first <= d.isoformat() <= (last or first)]
+
+
+def labelled(batch: RequestBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[candidate] whether it is labelled; of those that are: whether clicked, and their request."""
+    labels = batch.column("candidate.click").to_numpy(zero_copy_only=False).astype(np.float64)
+    known = ~np.isnan(labels)
+    return known, labels[known] == 1, batch.keys.request_of("candidate")[known]
 
 
 def settings(trained: HistoryConfig, keys: tuple[str, ...]) -> dict[str, HistoryConfig]:
@@ -104,10 +116,7 @@ def controls(
     repeats: int,
 ) -> str:
     """The table of settings."""
-    labels = batch.column("candidate.click").to_numpy(zero_copy_only=False).astype(np.float64)
-    known = ~np.isnan(labels)
-    click = labels[known] == 1
-    request = batch.keys.request_of("candidate")[known]
+    known, click, request = labelled(batch)
     times: dict[str, list[float]] = {name: [] for name in chosen}
     found: dict[str, Read] = {}
     for _ in range(repeats):
@@ -221,7 +230,7 @@ def difference_in_ne(
     return float(low), float(high)
 
 
-def write(table: str, artifact: TransformerArtifact) -> None:
+def write(table: str, artifact: TransformerArtifact, *, name: str, title: str) -> None:
     """The results, with what they were measured on."""
     RESULTS.mkdir(exist_ok=True)
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -231,8 +240,8 @@ def write(table: str, artifact: TransformerArtifact) -> None:
         f"{os.getloadavg()[0]:.1f}; training {artifact.training_id}, "
         f"{json.dumps(artifact.config.to_json()['transformer'])}"
     )
-    text = f"# History controls\n\n{facts}\n\n{table}\n"
-    (RESULTS / "history_controls.md").write_text(text, encoding="utf-8")
+    text = f"# {title}\n\n{facts}\n\n{table}\n"
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

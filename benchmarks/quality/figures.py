@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from runs import LOGS, RATES, Work
+from runs import LOGS, Work
 
 from parity.judge.metrics.entropy import entropy, losses
 from parity.judge.metrics.intervals import draws, interval
@@ -37,7 +37,6 @@ def figures_of(logs: Sequence[str], work: Work, seeds: int) -> dict[str, Any]:
     """Everything that the files below `work` tell."""
     return {
         "logs": {log: _log_figures(log, work, seeds) for log in logs},
-        "thinned": _thinned(work) if "synthetic" in logs else [],
         "cost_s": {
             path.stem: json.loads(path.read_text())
             for path in sorted((work.root / "cost").glob("*"))
@@ -109,7 +108,6 @@ def _sides(log: str, task: str, work: Work, seeds: int, keys: pa.Table) -> dict[
         read("others", f"{log}-transformer-{seed}-others")
         read("shuffled", f"{log}-transformer-{seed}-shuffled")
         read("transformer", f"{log}-transformer-{seed}")
-        read("collapsed", f"{log}-collapsed-{seed}")
     if task in LOGS[log].truth:
         found["truth"] = [_truth(log, LOGS[log].truth[task], work, keys)]
     return found
@@ -166,34 +164,6 @@ def _difference(theirs: Floats, ours: Floats) -> dict[str, Any]:
 def _bounds(values: Floats) -> dict[str, float | None]:
     found = interval(values)
     return {"low": None, "high": None} if found is None else {"low": found.low, "high": found.high}
-
-
-def _thinned(work: Work) -> list[dict[str, Any]]:
-    """Predicted over true clicks at every rate, before and after the calibration."""
-    found = []
-    names = {1.0: "synthetic-transformer-1", **{r: f"synthetic-rate_{r}-1" for r in RATES}}
-    for rate, name in names.items():
-        if not work.predictions(name).exists():
-            continue
-        table = _read(work, name)
-        metrics = json.loads((work.modern(name) / "metrics.json").read_text())
-        for task, field in LOGS["synthetic"].truth.items():
-            rows = table.filter(table[f"label_{task}"].is_valid())
-            truth = _truth("synthetic", field, work, rows.select(KEYS))
-            happened = rows[f"label_{task}"].to_numpy().sum()
-            raw, p = (rows[f"{kind}_{task}"].to_numpy().astype(np.float64) for kind in ("raw", "p"))
-            found.append(
-                {
-                    "rate": rate,
-                    "task": task,
-                    "raw_over_truth": float(raw.sum() / truth.sum()),
-                    "raw_over_observed": float(raw.sum() / happened),
-                    "calibrated_over_truth": float(p.sum() / truth.sum()),
-                    "calibrated_over_observed": float(p.sum() / happened),
-                    "ne": metrics["tasks"][task]["modern"]["ne"],
-                }
-            )
-    return found
 
 
 def _prior(log: str, task: str, work: Work) -> float:
@@ -268,17 +238,6 @@ def text_of(figures: Mapping[str, Any]) -> str:
             ]
             for name, side in found["sides"].items():
                 lines.append(_row(SIDES.get(name, name), side))
-    if figures["thinned"]:
-        lines += [
-            "",
-            "## Fewer negatives (synthetic)",
-            "",
-            "Sum of predictions over sum of true probabilities (over observed outcomes).",
-            "",
-            "| rate | task | weights alone | calibrated | NE |",
-            "| --- | --- | --- | --- | --- |",
-            *map(_thinned_row, figures["thinned"]),
-        ]
     costs = [c["cpu_s"] for c in figures["cost_s"].values() if "cpu_s" in c]
     if costs:
         lines += ["", f"{len(costs)} trainings, {max(costs):.0f} s of one processor at most."]
@@ -300,11 +259,3 @@ def _row(label: str, side: Mapping[str, Any]) -> str:
         )
         cell = shown(lost, 4) + (" †" if excludes else "")
     return f"| {label} | {shown(side['ne'], 4)} | {shown(side['auc'], 4)} | {shown(side['calibration'], 3)} | {cell} |"
-
-
-def _thinned_row(row: Mapping[str, Any]) -> str:
-    cells = [
-        f"{row[f'{kind}_over_truth']:.3f} ({row[f'{kind}_over_observed']:.3f})"
-        for kind in ("raw", "calibrated")
-    ]
-    return f"| {row['rate']:g} | {row['task']} | {' | '.join(cells)} | {row['ne']:.4f} |"

@@ -1,4 +1,4 @@
-"""How well prior, legacy and transformer predict held-out days, and what history and thinning are worth.
+"""How well prior, legacy and transformer predict held-out days, and what history is worth.
 
     make bench-quality                                        # everything, then the table
     .venv/bin/python benchmarks/quality/run.py legacy         # logs, legacy trainings, their predictions
@@ -73,8 +73,6 @@ def keep_others(figures: dict[str, Any], standing: Path) -> None:
     kept = {log: found for log, found in before["logs"].items() if log not in figures["logs"]}
     figures["logs"] |= kept
     figures["earlier"] = sorted(kept)
-    if "synthetic" in kept:
-        figures["thinned"] = before["thinned"]
 
 
 def prepare(log: str, work: Work, seeds: int) -> None:

@@ -44,7 +44,6 @@ LOGS: Mapping[str, Setting] = {
     # The last six weeks hold a sixth of the ratings; two weeks of them are left for a replay.
     "movielens": Setting(importing=("movielens",), held_out="1998-03-16:1998-04-08"),
 }
-RATES = (0.1, 0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,21 +81,6 @@ def runs_of(log: str, seeds: int) -> list[Run]:
                 changes={"transformer": {"form": "no_history"}},
             ),
         ]
-    if log == "synthetic":
-        found += [
-            Run(
-                log=log,
-                what=f"rate_{rate}",
-                seed=1,
-                # An epoch of so few rows is short.
-                changes={"training": {"negative_rates": [rate], "epochs": 8}},
-            )
-            for rate in RATES
-        ]
-    else:
-        # Steps of one genre and one verdict within an hour become one, which weighs as they do.
-        collapsed = {"history": {"collapse_by": ["genre", "action"]}}
-        found += [Run(log=log, what="collapsed", seed=1, changes=collapsed)]
     return found
 
 
