@@ -14,10 +14,11 @@ from cpp_serving._core import Scorer
 from cpp_serving.checkpoints import DISCRETE_KINDS, scorer_checkpoints
 from cpp_serving.planting import Planting, put_fault, scorer_faults
 from cpp_serving.scorer_file import ScorerFile
+from replay.adapters.tree_matrix import checked_matrix
 from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import CheckpointGraph
 from replay.digests import digest_of_code, digest_of_file, digest_of_json
-from replay.errors import ArtifactError, ConfigError, StackError
+from replay.errors import ArtifactError, ConfigError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
@@ -169,14 +170,9 @@ class CppStack:
         Raises:
             StackError: The matrix has another shape or dtype.
         """
-        wanted = len(self.tree_features())
-        if features.dtype != np.float32 or features.ndim != 2 or features.shape[1] != wanted:
-            raise StackError(
-                f"the matrix is {features.dtype}{list(features.shape)}, not float32[row, {wanted}].",
-                where=f"stack {self.name!r}, leaves",
-                fix="give one column for each of tree_features()",
-            )
-        return self.scorer.leaves(np.ascontiguousarray(features))
+        return self.scorer.leaves(
+            checked_matrix(features, len(self.tree_features()), stack=self.name)
+        )
 
     def tree_structure(self) -> tuple[TreeStructure, ...]:
         """The trees of the mapped file, which the scorer walks in place.

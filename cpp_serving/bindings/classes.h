@@ -17,6 +17,8 @@ void AddScorer(pybind11::module_& m);
 void AddTreeScorer(pybind11::module_& m);
 // RequestScorer: a bare model file, request by request.
 void AddRequestScorer(pybind11::module_& m);
+// TreeSteps: a bare model file step by step, for comparisons.
+void AddTreeSteps(pybind11::module_& m);
 
 inline ForestOptions OptionsFrom(const std::string& kernel, std::uint32_t threads) {
   ForestOptions options;

@@ -20,4 +20,5 @@ PYBIND11_MODULE(_core, m) {
   cpp_serving::AddScorer(m);
   cpp_serving::AddTreeScorer(m);
   cpp_serving::AddRequestScorer(m);
+  cpp_serving::AddTreeSteps(m);
 }

@@ -162,6 +162,47 @@ struct TreeScorer::Compiled {
     }
   }
 
+  // Of a tree that counts: by leaf id the ordinal, -1 where no leaf has the id.
+  std::vector<std::int32_t> OrdinalsOf(std::uint32_t tree) const {
+    const std::vector<std::int32_t>& ids = model.trees[first_tree + tree].leaf_ids;
+    const std::int32_t last = *std::max_element(ids.begin(), ids.end());
+    std::vector<std::int32_t> ordinals(static_cast<std::size_t>(last) + 1, -1);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      ordinals[static_cast<std::size_t>(ids[i])] = static_cast<std::int32_t>(i);
+    }
+    return ordinals;
+  }
+
+  void MarginsOfLeaves(const std::int32_t* leaves, std::size_t rows, float* margins) const {
+    const std::size_t width = end_tree - first_tree;
+    std::vector<std::int32_t> found(leaves, leaves + rows * width);
+    for (std::uint32_t tree = 0; tree < width; ++tree) {
+      const std::vector<std::int32_t> ordinals = OrdinalsOf(tree);
+      for (std::size_t row = 0; row < rows; ++row) {
+        std::int32_t& leaf = found[row * width + tree];
+        const auto id = static_cast<std::size_t>(leaf);  // Negative ones become too large.
+        if (id >= ordinals.size() || ordinals[id] < 0) {
+          throw Error(Error::Kind::kStack,
+                      "leaf " + std::to_string(leaf) + " is given for tree " +
+                          std::to_string(tree) + ", which has none of that number.",
+                      "leaves, [row, tree]", "give leaves of this model, as it numbers them");
+        }
+        leaf = ordinals[id];
+      }
+    }
+    std::vector<std::int32_t> own;
+    for (std::size_t output = 0; output < outputs.size(); ++output) {
+      for (std::size_t row = 0; row < rows; ++row) {
+        own.clear();
+        for (const std::uint32_t tree : outputs[output].trees) {
+          own.push_back(found[row * width + tree]);
+        }
+        const float sum = own.empty() ? 0.0f : outputs[output].forest->SumOfLeaves(own.data());
+        margins[row * outputs.size() + output] = Margin(output, sum);
+      }
+    }
+  }
+
   BoostedTrees model;
   InputColumns inputs;
   std::vector<Output> outputs;
@@ -182,6 +223,8 @@ const BoostedTrees& TreeScorer::model() const { return compiled_->model; }
 std::size_t TreeScorer::scores_per_row() const { return ScoresPerRow(model().link, num_outputs()); }
 
 std::size_t TreeScorer::num_trees() const { return compiled_->end_tree - compiled_->first_tree; }
+
+std::size_t TreeScorer::first_tree() const { return compiled_->first_tree; }
 
 void TreeScorer::Margins(const float* features, std::size_t rows, float* margins) const {
   compiled_->ForColumns(features, rows,
@@ -207,6 +250,16 @@ void TreeScorer::Leaves(const float* features, std::size_t rows, std::int32_t* l
                         [&](const float* columns, std::size_t first, std::size_t count) {
                           compiled_->Leaves(columns, count, leaves + first * num_trees());
                         });
+}
+
+void TreeScorer::MarginsOfLeaves(const std::int32_t* leaves, std::size_t rows,
+                                 float* margins) const {
+  compiled_->MarginsOfLeaves(leaves, rows, margins);
+}
+
+void TreeScorer::ScoresOfMargins(const float* margins, std::size_t rows, float* scores) const {
+  std::vector<float> own(margins, margins + rows * num_outputs());
+  compiled_->ScoreMargins(own.data(), rows, scores);
 }
 
 const InputColumns& TreeScorer::Inputs() const { return compiled_->inputs; }

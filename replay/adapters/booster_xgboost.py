@@ -11,42 +11,62 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
+from replay.adapters.booster_objectives import XGBOOST, link_of
+from replay.adapters.booster_trees import (
+    SUM_FAULTS,
+    Iterations,
+    Library,
+    Ordinals,
+    Summed,
+    check_iterations,
+    no_threshold,
+    summed,
+)
+from replay.adapters.links import EXPONENTIAL, Link
+from replay.capabilities import TreeStructure
 from replay.errors import ArtifactError
 from replay.trace import Array
 
-# Their margin is a log-odds, or (ranking) a score that a sigmoid keeps in order.
-LOGISTIC = ("binary:logistic", "reg:logistic", "binary:logitraw")
-RANKING = ("rank:pairwise", "rank:ndcg", "rank:map")
+_LOGIT_BASE = ("binary:logistic", "reg:logistic")  # Their base_score is a probability.
+CATEGORICAL = 1  # Of split_type.
 
 
 class XgboostModel:
     """As `replay.adapters.booster_trees.Library`."""
 
     scale = 1.0
+    own_link: Callable[[Array], Array] | None = None
+    roundings = 1
 
-    def __init__(self, data: bytes, *, where: str, threads: int) -> None:
+    def __init__(
+        self, data: bytes, *, where: str, threads: int, iterations: Iterations | None = None
+    ) -> None:
         self._data, self._where, self._threads = data, where, threads
+        self._iterations = iterations
         self._booster = _loaded(data, where, threads)
         self._file = json.loads(bytes(self._booster.save_raw("json")))
+        self.link = _checked(self._file["learner"], data, where)
+        if iterations is not None:
+            check_iterations(iterations, self._booster.num_boosted_rounds(), where=where)
+            self._booster = self._booster[iterations[0] : iterations[1]]
+            self._booster.set_param({"nthread": threads})
+            self._file = json.loads(bytes(self._booster.save_raw("json")))
         learner = self._file["learner"]
-        _check(learner, data, where)
         width = int(learner["learner_model_param"]["num_feature"])
         self.feature_names = tuple(self._booster.feature_names or (f"f{i}" for i in range(width)))
         gradient = learner["gradient_booster"]
         trees = _trees(self._file)
         dropped = gradient.get("weight_drop") or [1.0] * len(trees)
         read: set[int] = set()
-        self._ordinals = np.zeros(
-            (len(trees), max(len(t["left_children"]) for t in trees)), np.int32
-        )
-        leaf_values = []
+        leaf_values, leaf_nodes = [], []
         for i, tree in enumerate(trees):
             left = np.array(tree["left_children"])
             nodes = np.flatnonzero((left < 0) & _present(tree))
-            self._ordinals[i, nodes] = np.arange(len(nodes))
+            leaf_nodes.append(nodes.astype(np.int32))
             values = np.array(tree["split_conditions"], np.float32)[nodes]
             leaf_values.append(values.astype(np.float64) * dropped[i])
             read |= set(np.array(tree["split_indices"])[(left >= 0) & _present(tree)].tolist())
+        self._ordinals = Ordinals(leaf_nodes)
         self.leaf_values: Sequence[NDArray[np.float64]] = leaf_values
         self.features_read = tuple(sorted(read))
         self.base = _base_margin(learner)
@@ -54,21 +74,35 @@ class XgboostModel:
     def leaves(self, matrix: Array) -> Array:
         """[row, tree] int32, ordinals by rising node id."""
         nodes = self._booster.predict(self._rows(matrix), pred_leaf=True, strict_shape=True)
-        ids = nodes.reshape(len(matrix), -1).astype(np.int64)
-        ordinals: Array = self._ordinals[np.arange(ids.shape[1]), ids]
-        return ordinals
+        return self._ordinals.of(nodes.reshape(len(matrix), -1).astype(np.int64))
 
     def margins(self, matrix: Array) -> Array:
         """[row] float32: XGBoost's sum."""
         found: Array = self._booster.predict(self._rows(matrix), output_margin=True)
         return found
 
+    def margins_of(self, leaves: Array) -> Array:
+        """[row] float64."""
+        return summed(self, leaves)
+
+    def structure(self) -> tuple[TreeStructure, ...]:
+        """The trees as XGBoost holds them, nodes by rising id.
+
+        Raises:
+            ConfigError: A split is of categories.
+        """
+        return tuple(_structure(tree, self._where) for tree in _trees(self._file))
+
     def with_threads(self, threads: int) -> XgboostModel:
         """The same model on so many threads."""
-        return XgboostModel(self._data, where=self._where, threads=threads)
+        return XgboostModel(
+            self._data, where=self._where, threads=threads, iterations=self._iterations
+        )
 
-    def planted(self, kind: str) -> XgboostModel:
-        """The model with every split changed."""
+    def planted(self, kind: str) -> Library:
+        """The model with every split changed, or with a fault in its sum."""
+        if kind in SUM_FAULTS:
+            return Summed(self, kind)
         model = json.loads(json.dumps(self._file))
         for tree in _trees(model):
             _CHANGES[kind](tree)
@@ -100,15 +134,17 @@ def _loaded(data: bytes, where: str, threads: int) -> xgboost.Booster:
         ) from error
 
 
-def _check(learner: Any, data: bytes, where: str) -> None:
-    """Refuse what has no single log-odds, and weights that this XGBoost leaves out in silence."""
-    name = learner["objective"]["name"]
-    if name not in LOGISTIC + RANKING:
-        raise ArtifactError(
-            f"the objective is {name!r}, whose margin is no log-odds of one event.",
-            where=where,
-            fix=f"name a model of one of {', '.join(LOGISTIC + RANKING)}",
-        )
+def _checked(learner: Any, data: bytes, where: str) -> Link:
+    """Refuse what has no single prediction, and weights that this XGBoost leaves out in silence."""
+    sizes = learner["learner_model_param"]
+    outputs = max(int(sizes.get("num_class", 0)), int(sizes.get("num_target", 1)), 1)
+    quantiles = learner["objective"].get("quantile_loss_param", {}).get("quantile_alpha", "")
+    link = link_of(
+        learner["objective"]["name"],
+        XGBOOST,
+        outputs=max(outputs, quantiles.count(",") + 1),
+        where=where,
+    )
     if b"weight_drop" in data and "weight_drop" not in learner["gradient_booster"]:
         raise ArtifactError(
             f"the file holds DART weights that XGBoost {xgboost.__version__} leaves out in silence.",
@@ -122,6 +158,27 @@ def _check(learner: Any, data: bytes, where: str) -> None:
             where=where,
             fix="name a model of gbtree or dart",
         )
+    return link
+
+
+def _structure(tree: Any, where: str) -> TreeStructure:
+    """The nodes on a path from the root, numbered anew."""
+    kept = np.flatnonzero(_present(tree))
+    place = np.full(len(tree["left_children"]), -1, np.int32)
+    place[kept] = np.arange(len(kept))
+    left, right = (np.array(tree[f"{side}_children"])[kept] for side in ("left", "right"))
+    is_leaf = left < 0
+    kinds = np.array(tree.get("split_type") or np.zeros(len(place)))[kept]
+    if (kinds[~is_leaf] == CATEGORICAL).any():
+        raise no_threshold("it asks for categories", where=where)
+    return TreeStructure(
+        feature=np.where(is_leaf, -1, np.array(tree["split_indices"])[kept]).astype(np.int32),
+        threshold=np.array(tree["split_conditions"], np.float32)[kept],
+        left=np.where(is_leaf, -1, place[left]).astype(np.int32),
+        right=np.where(is_leaf, -1, place[right]).astype(np.int32),
+        default_left=np.array(tree["default_left"], bool)[kept] & ~is_leaf,
+        leaf=np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32),
+    )
 
 
 def _trees(model: Any) -> Any:
@@ -143,12 +200,13 @@ def _present(tree: Any) -> NDArray[np.bool_]:
 
 
 def _base_margin(learner: Any) -> float:
-    """In log-odds; files up to 3.0 hold one number, later ones a vector of one."""
+    """Before the link; files up to 3.0 hold one number, later ones a vector of one."""
     written = learner["learner_model_param"]["base_score"]
     base = float(np.float32(float(written.strip("[]").split(",")[0])))
-    if learner["objective"]["name"] not in LOGISTIC[:2]:
-        return base
-    return float(np.float32(-math.log(1.0 / base - 1.0)))
+    objective = learner["objective"]["name"]
+    if objective in _LOGIT_BASE:
+        return float(np.float32(-math.log(1.0 / base - 1.0)))
+    return float(np.float32(math.log(base))) if XGBOOST[objective] is EXPONENTIAL else base
 
 
 def _threshold_le(tree: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from replay.adapters.outputs import ecpm_from_pctr, pctr_from_logit, ranks
+from replay.adapters.outputs import ecpm_from_pctr, ranks
 from replay.request import RequestBatch
 from replay.trace import Array
 
@@ -40,7 +40,9 @@ class ModelRun:
             return self._read(self.stack.outputs.logit)
         if name == "pctr":
             read = self.stack.outputs.pctr
-            return pctr_from_logit(self.used("logit")) if read is None else self._read(read)
+            if read is not None:
+                return self._read(read)
+            return self.stack.outputs.pctr_from_logit(self.used("logit"))
         if name == "ecpm_micros":
             assert self.stack.outputs.money is not None, "declared only where there is money"
             return ecpm_from_pctr(self.used("pctr"), self.batch, self.stack.outputs.money)

@@ -20,7 +20,7 @@ from replay.adapters.inputs import (
     specs_from_example,
 )
 from replay.adapters.model_run import ModelRun
-from replay.adapters.outputs import Outputs, sigmoid
+from replay.adapters.outputs import Outputs
 from replay.adapters.program import Program, few_rows
 from replay.capabilities import Fault
 from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding
@@ -298,7 +298,7 @@ class ModelStack:
                 fix="take the precision from its arguments, in place of a fixed float32",
             ) from error
         if "pctr" in found and self.outputs.pctr is None:
-            found["pctr"] = sigmoid(run.used("logit"))
+            found["pctr"] = self.outputs.link.of(run.used("logit").astype(np.float64))
         return {name: np.asarray(array, np.float64) for name, array in found.items()}
 
     @cached_property

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
+from replay.adapters.tree_matrix import split_points_of
 from replay.capabilities import TreeStructure
 from replay.errors import ArtifactError
 from replay.trace import Array
@@ -43,9 +44,7 @@ class EnsembleArrays:
 
     def split_points(self, columns: int) -> tuple[Array, ...]:
         """Per column, its thresholds, ascending, each once."""
-        features = np.concatenate([tree.feature for tree in self.structure])
-        thresholds = np.concatenate([tree.threshold for tree in self.structure])
-        return tuple(np.unique(thresholds[features == place]) for place in range(columns))
+        return split_points_of(self.structure, columns)
 
 
 def arrays_of(node: NodeProto, *, where: str) -> EnsembleArrays:

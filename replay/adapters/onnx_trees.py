@@ -23,6 +23,7 @@ from onnx import ModelProto, NodeProto, helper
 import replay
 from replay.adapters.onnx_graph import load_model
 from replay.adapters.onnx_tree_arrays import EnsembleArrays, arrays_of, with_leaves
+from replay.adapters.tree_matrix import checked_matrix
 from replay.capabilities import TreeStructure
 from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding
 from replay.digests import digest_of_code, digest_of_path
@@ -184,16 +185,10 @@ class OnnxTrees:
         Raises:
             StackError: Another matrix than float32 [row, column].
         """
-        if features.dtype != np.float32 or features.shape[1:] != (len(self.features),):
-            raise StackError(
-                f"the matrix is {features.dtype}{list(features.shape)}, not "
-                f"float32[row, {len(self.features)}].",
-                where=f"stack {self.name!r}, leaves",
-                fix="give one column for each of tree_features()",
-            )
-        if not len(features):
+        matrix = checked_matrix(features, len(self.features), stack=self.name)
+        if not len(matrix):
             return np.zeros((0, len(self.arrays.structure)), np.int32)
-        (found,) = self.session.run(None, {"features": np.ascontiguousarray(features)})
+        (found,) = self.session.run(None, {"features": matrix})
         ordinals: Array = found.astype(np.int32)
         return ordinals
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from replay.adapters.inputs import Rows
+from replay.adapters.links import SIGMOID, Link
 from replay.adapters.program import Tensor
 from replay.checkpoint import Checkpoint, Rounding
 from replay.errors import ConfigError, StackError
 from replay.request import RequestBatch
 from replay.trace import Array, BatchKeys
 
-_PCTR_WHY = "a quarter of the logit's bound, and one rounding to float32"
 _ECPM_WHY = "given pctr: 1000 * pctr is exact in float64, times the bid is rounded once"
 
 
@@ -30,12 +30,20 @@ class Outputs:
         pctr: The tensor of the probability; None where it is made from the logit.
         money: The path of the bid, such as "candidate.bid_micros"; None ranks by pctr.
         rows: What the model's rows are. Those of requests hold one column per candidate.
+        link: From the logit to pctr, where no tensor is the latter.
+        own_link: The model's own code for it, float32 to float32; None: the link itself.
     """
 
     logit: Tensor | None
     pctr: Tensor | None
     money: str | None
     rows: Rows
+    link: Link = SIGMOID
+    own_link: Callable[[Array], Array] | None = None
+
+    def pctr_from_logit(self, logit: Array) -> Array:
+        """[candidate] float32."""
+        return self.link.predicted(logit) if self.own_link is None else self.own_link(logit)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -50,13 +58,13 @@ class Outputs:
         logit = pctr = None
         if self.logit is not None:
             logit = rounding.get(self.logit.name)
-            found.append(_read("logit", self.logit, logit, after, unit="log-odds"))
+            found.append(_read("logit", self.logit, logit, after, unit=self.link.unit))
         if self.pctr is not None:
             pctr = rounding.get(self.pctr.name)
             found.append(_read("pctr", self.pctr, pctr, after, unit="1"))
         else:
             assert logit is not None, "pctr is read, or made from a real logit"
-            pctr = Rounding(ulps=0.5, absolute=logit.absolute / 4 + 2.0**-25, why=_PCTR_WHY)
+            pctr = self.link.rounding(logit)
             found.append(_output("pctr", "float32", ("logit",), rounding=pctr))
         ranked_by = "pctr"
         if self.money is not None:
@@ -118,6 +126,8 @@ def choose_outputs(
     pctr: str | None,
     money: str | None,
     rows: Rows,
+    link: Link = SIGMOID,
+    own_link: Callable[[Array], Array] | None = None,
 ) -> Outputs:
     """The tensors that the options name, by checkpoint or by what the model returns.
 
@@ -135,20 +145,9 @@ def choose_outputs(
         pctr=None if pctr is None else _chosen("pctr", pctr, tensors, rows),
         money=money,
         rows=rows,
+        link=link,
+        own_link=own_link,
     )
-
-
-def pctr_from_logit(logit: Array) -> Array:
-    """[candidate] float32: 1 / (1 + exp(-logit)) in float64, rounded once."""
-    return sigmoid(logit).astype(np.float32)
-
-
-def sigmoid(logit: Array) -> NDArray[np.float64]:
-    """[candidate]: 1 / (1 + exp(-logit))."""
-    wide = logit.astype(np.float64)
-    with np.errstate(over="ignore"):  # exp(1000) is infinite, and 1 / infinity is 0
-        small = np.exp(-np.abs(wide))
-    return np.where(wide >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
 
 
 def ecpm_from_pctr(pctr: Array, batch: RequestBatch, money: str) -> Array:

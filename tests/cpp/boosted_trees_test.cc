@@ -2,11 +2,13 @@
 // too.
 #include "cpp_serving/boosted_trees.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <thread>
 
 #include "check.h"
+#include "cpp_serving/tree_faults.h"
 #include "cpp_serving/tree_scorer.h"
 #include "fuzz/model_writers.h"
 #include "fuzz/same_trees.h"
@@ -79,9 +81,42 @@ void MarginsAreSumsOfLeaves() {
   scorer.Margins(rows, 3, margins);
   CHECK(margins[0] == 0.5f + -2.0f + 0.0f && margins[1] == 0.5f + -1.0f + 1.0f);
   CHECK(margins[4] == 0.5f + 1.0f + 1.0f && margins[5] == margins[4]);
+  std::int32_t leaves[12];
+  scorer.Leaves(rows, 3, leaves);
+  float again[6];
+  scorer.MarginsOfLeaves(leaves, 3, again);
+  CHECK(std::equal(margins, margins + 6, again));
+  leaves[5] = 4;
+  CHECK(Has(ErrorOf([&] { scorer.MarginsOfLeaves(leaves, 3, again); }), "leaf 4 is given"));
+  leaves[5] = -1;
+  CHECK(Has(ErrorOf([&] { scorer.MarginsOfLeaves(leaves, 3, again); }), "leaf -1 is given"));
   float scores[6];
+  scorer.ScoresOfMargins(margins, 3, again);
   scorer.Score(rows, 3, scores);
+  CHECK(std::equal(scores, scores + 6, again));
   CHECK(std::fabs(scores[0] + scores[1] - 1.0f) < 1e-6f && scores[4] == 0.5f);
+}
+
+void FaultsChangeTheTreesThatCount() {
+  const float rows[] = {1.5f, 0.0f, 0.0f, kNan, 0.0f, 0.0f};
+  TreeScorerOptions second;
+  second.first_iteration = 1;
+  const auto margins = [&](const char* fault) {
+    BoostedTrees model = Sample("xgboost");
+    PutFault(fault, 2, 4, &model);
+    std::vector<float> found(4);
+    TreeScorer(std::move(model), second).Margins(rows, 2, found.data());
+    return found;
+  };
+  std::vector<float> sound(4);
+  TreeScorer(Sample("xgboost"), second).Margins(rows, 2, sound.data());
+  // 1.5 is below 2.5; in tree 3 a missing value goes right, in tree 2 left: so to the other side.
+  CHECK(margins("threshold_le") == sound);
+  CHECK(margins("nan_direction")[2] != sound[2] && margins("nan_direction")[0] == sound[0]);
+  CHECK(margins("tree_limit")[1] == 0.5f && margins("tree_limit")[0] == sound[0]);
+  CHECK(margins("weight_scale")[0] != sound[0] && margins("weight_scale")[1] == sound[1]);
+  CHECK(margins("bias_dropped")[0] == sound[0] - 0.5f);
+  CHECK(Has(ErrorOf([&] { margins("no_such"); }), "no_such"));
 }
 
 void ThreadsAnswerAlike() {
@@ -122,6 +157,7 @@ void WhatCanNotBeScoredIsRefused() {
 int main() {
   WhatIsWrittenIsRead();
   MarginsAreSumsOfLeaves();
+  FaultsChangeTheTreesThatCount();
   ThreadsAnswerAlike();
   WhatCanNotBeScoredIsRefused();
   return Finish();

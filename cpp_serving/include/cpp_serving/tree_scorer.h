@@ -45,6 +45,8 @@ class TreeScorer {
   std::size_t scores_per_row() const;
   // Of the iterations that count.
   std::size_t num_trees() const;
+  // Place of the first of them in model().trees.
+  std::size_t first_tree() const;
 
   // `features` is [row, feature], C order; NaN is missing. `scores` is filled, [row, score]: the
   // library's own prediction.
@@ -54,6 +56,12 @@ class TreeScorer {
   // `leaves` is filled, [row, tree], as the library numbers them: XGBoost's node ids, LightGBM's
   // leaf indices.
   void Leaves(const float* features, std::size_t rows, std::int32_t* leaves) const;
+  // `margins` is filled, [row, output], from leaves as Leaves numbers them: the bits of Margins.
+  // Throws Error(kStack) for a leaf that its tree does not have.
+  void MarginsOfLeaves(const std::int32_t* leaves, std::size_t rows, float* margins) const;
+
+  // `scores` is filled, [row, score], from margins, [row, output]: the link alone.
+  void ScoresOfMargins(const float* margins, std::size_t rows, float* scores) const;
 
   // Per feature, the distinct thresholds of its splits, ascending; categorical ones have none.
   std::vector<std::vector<float>> SplitPoints() const;

@@ -97,14 +97,16 @@ def test_a_model_of_another_training_is_told_by_its_leaves(
 
 def test_what_can_not_be_a_booster_stack_is_refused(paths: dict[str, Path], tmp_path: Path) -> None:
     text = paths["xgboost"].read_text()
-    cut, poisson, dropped = (tmp_path / f"{name}.json" for name in ("cut", "poisson", "dropped"))
+    cut, classes, dropped = (tmp_path / f"{name}.json" for name in ("cut", "classes", "dropped"))
     cut.write_text(text[: len(text) // 2])
-    xgboost.train({"objective": "count:poisson", "nthread": 1}, xgboost.DMatrix(
-        np.ones((4, 1)), np.ones(4), nthread=1), 1).save_model(poisson)  # fmt: skip
+    xgboost.train({"objective": "multi:softprob", "num_class": 3, "nthread": 1}, xgboost.DMatrix(
+        np.ones((4, 1)), np.arange(4) % 3, nthread=1), 1).save_model(classes)  # fmt: skip
     dropped.write_text(text.replace('"name":"gbtree"', '"name":"gbtree","weight_drop":[1]'))
-    lightgbm_poisson = tmp_path / "poisson.txt"
-    lightgbm_poisson.write_text(
-        paths["lightgbm"].read_text().replace("objective=binary", "objective=poisson")
+    squared = tmp_path / "squared.txt"
+    squared.write_text(
+        paths["lightgbm"]
+        .read_text()
+        .replace("objective=binary sigmoid:0.7", "objective=regression sqrt")
     )
     other = tmp_path / "model.onnx"
     other.write_bytes(b"\x08\x08\x12")
@@ -112,8 +114,8 @@ def test_what_can_not_be_a_booster_stack_is_refused(paths: dict[str, Path], tmp_
     for path, says in (
         (tmp_path / "none.json", "no such file"),
         (cut, "can not read"),
-        (poisson, "count:poisson"),
-        (lightgbm_poisson, "'poisson'"),
+        (classes, "'multi:softprob' of 3 outputs"),
+        (squared, "'regression sqrt'"),
         (dropped, "DART weights"),
         (other, "no booster's"),
     ):
