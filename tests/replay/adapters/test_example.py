@@ -16,16 +16,21 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example alone in a folder, as a reader has it after the first two commands."""
-    root = tmp_path_factory.mktemp("own_models")
+    return prepared(tmp_path_factory.mktemp("own_models"), "own_models")
+
+
+def prepared(root: Path, example: str) -> Path:
+    """An example alone in a folder, as a reader has it after the first two commands."""
     shutil.copytree(
-        ROOT / "examples" / "own_models",
-        root / "examples" / "own_models",
-        ignore=shutil.ignore_patterns("logs", "runs", "*.onnx", "*.safetensors", "__pycache__"),
+        ROOT / "examples" / example,
+        root / "examples" / example,
+        ignore=shutil.ignore_patterns(
+            "logs", "runs", "*.onnx", "*.safetensors", "*.json", "__pycache__"
+        ),
     )
-    run(root, "-m", "parity", "logs", "import", "synthetic", "--out", "examples/own_models/logs",
+    run(root, "-m", "parity", "logs", "import", "synthetic", "--out", f"examples/{example}/logs",
         "--days", "1", "--requests", "120", "--candidates", "8")  # fmt: skip
-    run(root, "-m", "examples.own_models.ranker")
+    run(root, "-m", f"examples.{example}.ranker")
     return root
 
 
@@ -51,3 +56,22 @@ def test_the_export_is_the_same_model(workplace: Path) -> None:
 
 def test_both_mistakes_of_the_serving_side_are_named(workplace: Path) -> None:
     assert replayed(workplace, "serving") == (1, ["features.past_clicks", "mlp.0"])
+
+
+def test_a_booster_s_file_in_cpp_is_the_same_and_the_proof_goes_beyond_the_day(
+    tmp_path: Path,
+) -> None:
+    root = prepared(tmp_path, "own_booster")
+    sides = ["--config", "examples/own_booster/parity.yaml", "--reference", "booster"]
+
+    codes = [
+        run(root, "-m", "parity", *command, *sides, "--challenger", challenger)
+        for command, challenger in (
+            (["replay", "--date", "2026-01-05"], "cpp_file"),
+            (["replay", "--date", "2026-01-05"], "converted"),
+            (["prove"], "cpp_file"),
+            (["prove"], "converted"),
+        )
+    ]
+
+    assert codes == [0, 0, 0, 1]
