@@ -21,11 +21,13 @@ VARIABLES: tuple[str, ...] = (
 QUIET: Mapping[str, str] = MappingProxyType(
     {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
 )
+# Else TensorFlow gives all sessions of a process the threads that the first one asked for.
+OWN_POOLS: Mapping[str, str] = MappingProxyType({"TF_OVERRIDE_GLOBAL_THREADPOOL": "1"})
 
 
 def thread_environment(threads: int = 1) -> dict[str, str]:
     """The environment variables that give a process `threads` native threads."""
-    return {name: str(threads) for name in VARIABLES} | dict(QUIET)
+    return {name: str(threads) for name in VARIABLES} | dict(QUIET) | dict(OWN_POOLS)
 
 
 def fix_threads(threads: int = 1, environ: MutableMapping[str, str] = os.environ) -> None:

@@ -8,19 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from replay.adapters.weight_changes import (
+    OTHER_EPS,
+    SCALE,
+    eps,
+    inputs_exchanged,
+    of_matrix,
+    quantised,
+    rounded,
+    row_scaled,
+    stale,
+    to_bfloat16,
+    transposed,
+    vector,
+)
 from replay.capabilities import Fault, Where
 from replay.trace import Array
 
-# As for a PyTorch module (torch_faults.py).
-OTHER_EPS = 1e-3
-SCALE = 1.01
-STALE = 1e-3
-INT8_STEPS = 127.0
 # A weight file as text, and a network made sparse: little enough to be taken for harmless.
 DECIMALS = 3
 PRUNED = 0.1
-# An epsilon of a norm that was exported as separate operators is a constant below this.
-_LARGEST_EPS = 1e-2
 
 Weights = Mapping[str, Array]
 
@@ -165,63 +172,6 @@ def _operand(
     return change
 
 
-def _is_matrix(values: Array) -> bool:
-    return values.ndim == 2 and min(values.shape) > 1
-
-
-def _row_scaled(values: Array) -> Array | None:
-    if not _is_matrix(values):
-        return None
-    changed = values.copy()
-    changed[:, int(np.abs(values).sum(axis=0).argmax())] *= SCALE
-    return changed
-
-
-def _of_matrix(change: Callable[[Array], Array]) -> Callable[[Array], Array | None]:
-    return lambda values: change(values) if _is_matrix(values) else None
-
-
-def _transposed(values: Array) -> Array | None:
-    return values.T if _is_matrix(values) and values.shape[0] == values.shape[1] else None
-
-
-def _rounded(dtype: type[np.floating]) -> Callable[[Array], Array | None]:
-    return lambda values: values.astype(dtype).astype(values.dtype) if values.ndim else None
-
-
-def _to_bfloat16(values: Array) -> Array | None:
-    bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
-    up = ((bits >> 16) & 1) + 0x7FFF
-    rounded: Array = ((bits + up) >> 16 << 16).astype(np.uint32).view(np.float32)
-    return rounded
-
-
-def _quantised(values: Array) -> Array:
-    step = max(float(np.abs(values).max()), 1e-30) / INT8_STEPS
-    return np.round(values / step) * step
-
-
-def _stale(values: Array) -> Array:
-    drawn = np.random.default_rng(0).standard_normal(values.shape)
-    moved: Array = values + STALE * values.std() * drawn
-    return moved
-
-
-def _inputs_exchanged(values: Array) -> Array:
-    order = np.arange(len(values))
-    order[[0, 1]] = 1, 0
-    return values[order]
-
-
-def _vector(change: Callable[[Array], Array]) -> Callable[[Array], Array | None]:
-    return lambda values: change(values) if values.ndim == 1 and values.size > 1 else None
-
-
-def _eps(values: Array) -> Array | None:
-    is_eps = values.size == 1 and 0.0 < float(values.reshape(-1)[0]) < _LARGEST_EPS
-    return np.full_like(values, OTHER_EPS) if is_eps else None
-
-
 def _half(node: NodeProto, weights: Weights) -> tuple[list[NodeProto], Weights] | None:
     """The node's output passes through float16: a Cast there and one back."""
     del weights
@@ -267,7 +217,7 @@ _KINDS: tuple[_Kind, ...] = (
     _kind("norm_eps", "configuration", f"the norm's epsilon is {OTHER_EPS:g}",
           _attribute("LayerNormalization", "epsilon", 1e-5, lambda _: OTHER_EPS)),
     _kind("norm_eps", "configuration", f"the norm's epsilon is {OTHER_EPS:g}",
-          _operand(("Add",), 1, _eps)),
+          _operand(("Add",), 1, eps)),
     _kind("norm_gain_left_out", "artifact", "the norm's gain is left out",
           _operand(("LayerNormalization",), 1, np.ones_like)),
     _kind("gelu_tanh", "configuration", "GELU is approximated by tanh",
@@ -283,23 +233,23 @@ _KINDS: tuple[_Kind, ...] = (
     _kind("slope_changed", "configuration", "the negative slope is another",
           _attribute("LeakyRelu", "alpha", 0.01, lambda a: 2.0 * float(str(a)))),
     _kind("weight_scale", "artifact", "one row of the weights is 1 % too large",
-          _operand(_PRODUCTS, 1, _row_scaled)),
+          _operand(_PRODUCTS, 1, row_scaled)),
     _kind("weights_scaled", "artifact", "all weights are 1 % too large",
-          _operand(_PRODUCTS, 1, _of_matrix(lambda w: w * SCALE))),
+          _operand(_PRODUCTS, 1, of_matrix(lambda w: w * SCALE))),
     _kind("weights_transposed", "artifact", "a square matrix is transposed",
-          _operand(_PRODUCTS, 1, _transposed)),
+          _operand(_PRODUCTS, 1, transposed)),
     _kind("rows_exchanged", "artifact", "the halves of the weights' rows are exchanged",
-          _operand(_PRODUCTS, 1, _of_matrix(lambda w: np.roll(w, w.shape[1] // 2, axis=1)))),
+          _operand(_PRODUCTS, 1, of_matrix(lambda w: np.roll(w, w.shape[1] // 2, axis=1)))),
     _kind("inputs_exchanged", "artifact", "the first two inputs are exchanged",
-          _operand(_PRODUCTS, 1, _of_matrix(_inputs_exchanged))),
+          _operand(_PRODUCTS, 1, of_matrix(inputs_exchanged))),
     _kind("weights_float16", "artifact", "the weights were kept in float16",
-          _operand(_PRODUCTS, 1, _rounded(np.float16))),
+          _operand(_PRODUCTS, 1, rounded(np.float16))),
     _kind("weights_bfloat16", "artifact", "the weights were kept in bfloat16",
-          _operand(_PRODUCTS, 1, _to_bfloat16)),
+          _operand(_PRODUCTS, 1, to_bfloat16)),
     _kind("weights_int8", "artifact", "the weights were kept in 8 bits",
-          _operand(_PRODUCTS, 1, _of_matrix(_quantised))),
+          _operand(_PRODUCTS, 1, of_matrix(quantised))),
     _kind("weights_stale", "artifact", "the weights are of an earlier step",
-          _operand(_PRODUCTS, 1, _of_matrix(_stale))),
+          _operand(_PRODUCTS, 1, of_matrix(stale))),
     _kind("weights_as_text", "artifact", f"the weights were written with {DECIMALS} decimals",
           _operand(_PRODUCTS, 1, lambda w: np.round(w, DECIMALS))),
     _kind("weights_pruned", "artifact", "the smallest tenth of the weights is 0",
@@ -307,24 +257,24 @@ _KINDS: tuple[_Kind, ...] = (
     _kind("inputs_reversed", "artifact", "the inputs are read from the other end",
           _operand(_PRODUCTS, 1, lambda w: w[::-1])),
     _kind("bias_left_out", "artifact", "the bias is left out",
-          _operand(("Add",), 1, _vector(np.zeros_like))),
+          _operand(("Add",), 1, vector(np.zeros_like))),
     _kind("bias_left_out", "artifact", "the bias is left out", _without_bias),
     _kind("bias_twice", "artifact", "the bias is added twice",
-          _operand(("Add",), 1, _vector(lambda bias: 2 * bias))),
+          _operand(("Add",), 1, vector(lambda bias: 2 * bias))),
     _kind("bias_twice", "artifact", "the bias is added twice",
-          _operand(("Gemm",), 2, _vector(lambda bias: 2 * bias))),
+          _operand(("Gemm",), 2, vector(lambda bias: 2 * bias))),
     _kind("bias_late", "artifact", "the bias is one place off",
-          _operand(("Add",), 1, _vector(lambda bias: np.roll(bias, 1)))),
+          _operand(("Add",), 1, vector(lambda bias: np.roll(bias, 1)))),
     _kind("bias_late", "artifact", "the bias is one place off",
-          _operand(("Gemm",), 2, _vector(lambda bias: np.roll(bias, 1)))),
+          _operand(("Gemm",), 2, vector(lambda bias: np.roll(bias, 1)))),
     _kind("scores_scaled", "configuration", "a constant factor is 1 % too large",
           _operand(("Mul", "Div"), 1, lambda factor: factor * SCALE)),
     _kind("embedding_late", "artifact", "the table is one row off",
-          _operand(("Gather",), 0, _of_matrix(lambda table: np.roll(table, 1, axis=0)))),
+          _operand(("Gather",), 0, of_matrix(lambda table: np.roll(table, 1, axis=0)))),
     _kind("embedding_scaled", "artifact", "embeddings are 1 % too large",
-          _operand(("Gather",), 0, _of_matrix(lambda table: table * SCALE))),
+          _operand(("Gather",), 0, of_matrix(lambda table: table * SCALE))),
     _kind("embedding_float16", "artifact", "the table was kept in float16",
-          _operand(("Gather",), 0, _rounded(np.float16))),
+          _operand(("Gather",), 0, rounded(np.float16))),
     _kind("operands_exchanged", "code", "the operands are exchanged", _exchanged("Sub", "Div")),
     _kind("computed_float16", "configuration", "the step is computed in float16", _half),
 )  # fmt: skip
