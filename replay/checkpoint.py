@@ -12,6 +12,7 @@ from replay.errors import StackError
 Stage = Literal["log", "feature", "encoding", "tree", "layer", "output"]
 RowAxis = Literal["request", "candidate", "step"]
 Missing = Literal["none", "nan"]
+ComputedIn = Literal["fp32", "fp16", "bf16", "int8"]
 
 STAGES: tuple[Stage, ...] = ("log", "feature", "encoding", "tree", "layer", "output")
 ROW_AXES: tuple[RowAxis, ...] = ("request", "candidate", "step")
@@ -26,12 +27,15 @@ class Rounding:
             to float32: 0.5).
         absolute: In the checkpoint's own unit (a sum of n terms: gamma_n * sum |term|).
         terms: Values added up in one sum on the way: measured noise grows with its square root.
+        computed_in: What the step itself computes in, from its direct parents as they are given; None:
+            in whatever the stack as a whole does. A norm under bf16 autocast is computed in fp32.
         why: Where the bound comes from.
     """
 
     ulps: float = 0.0
     absolute: float = 0.0
     terms: int = 1
+    computed_in: ComputedIn | None = None
     why: str
 
 

@@ -15,16 +15,21 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from modern.engine.config import Device, EngineConfig, Mode, Precision
 from modern.engine.engine import Engine
 from modern.engine.precision import running
 from modern.transformer.artifact import TransformerArtifact, load_artifact
+from modern.transformer.attention import EncoderLayer
 from modern.transformer.faults import put_fault
 from modern.transformer.forward import Forward, run_forward
 from modern.transformer.inputs import ModelInputs
+from modern.transformer.interaction import InteractionLayer, TaskLayer
+from modern.transformer.model import Heads
 from modern.transformer.module_places import ModulePlace, module_places
 from modern.transformer.stack import TransformerStack
+from modern.transformer.tokens import FeatureTokens, StepTokens
 from replay.capabilities import Fault
 from replay.checkpoint import Checkpoint, CheckpointGraph, Rounding
 from replay.digests import digest_of_json
@@ -42,6 +47,13 @@ COARSER: Mapping[Precision, float] = {
     "int8": 2.0**17,
     "fp8": 2.0**20,
 }
+# What is no product of matrices stays in float32 in every precision: sums of embeddings, norms and sums
+# of the residual stream, the heads' weighted sums. The query's norm is of a product that is narrowed.
+_IN_FLOAT32 = (
+    *(nn.LayerNorm, FeatureTokens, StepTokens, Heads),
+    *(EncoderLayer, InteractionLayer, TaskLayer),  # of what their parts give, those added up
+)
+_OF_A_PRODUCT = frozenset({"interest.query_norm"})
 
 
 def open_stack(
@@ -135,7 +147,7 @@ class EngineStack:
         return CheckpointGraph(
             (
                 replace(
-                    _coarser(declared[name], factor, self.config.precision),
+                    self._computed(_coarser(declared[name], factor, self.config.precision)),
                     after=_nearest(declared, name, frozenset(chosen)),
                 )
                 for name in chosen
@@ -210,6 +222,15 @@ class EngineStack:
     def configuration(self) -> Mapping[str, str]:
         """What is set rather than learned, feature by feature, module by module."""
         return self.inner.configuration()
+
+    def _computed(self, one: Checkpoint) -> Checkpoint:
+        """With what its own step is computed in, where that is finer than the precision."""
+        if not self.modules or one.rounding is None or one.name in _OF_A_PRODUCT:
+            return one
+        module = dict(self.artifact.model.named_modules()).get(one.name)
+        if not isinstance(module, _IN_FLOAT32):
+            return one
+        return replace(one, rounding=replace(one.rounding, computed_in="fp32"))
 
     def _forward(
         self,

@@ -168,13 +168,21 @@ class _Watch:
     def _given(self, place: ModulePlace, output: Tensor, copies: int) -> Tensor:
         values = self.given[place.path]
         if place.axis == "candidate":
-            return self.candidates.padded(values).to(output).reshape(output.shape)
+            shared = self.candidates.padded(values)
+            return shared.to(output.device, _as_given(output)).reshape(output.shape)
         if place.axis == "request":
             shared = torch.from_numpy(values[self.requests])
         else:
             # Where a step that is read is given as one that is not, its code reads as missing.
             shared = self.steps.padded(values.clip(0) if place.discrete else values)
-        return shared.to(output).repeat_interleave(copies, dim=0)
+        return shared.to(output.device, _as_given(output)).repeat_interleave(copies, dim=0)
+
+
+def _as_given(output: Tensor) -> torch.dtype:
+    """The type of what stands for an output: rounding it to bfloat16 is the doing of what gave it."""
+    if output.dtype == torch.bfloat16:
+        return torch.float32
+    return output.dtype
 
 
 def _on_host(output: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ import numpy as np
 
 from parity.calibrate.arrival import arrivals
 from parity.calibrate.precision import PRECISIONS, Precision
-from parity.calibrate.steps import floors, responses, shadow
+from parity.calibrate.step_precision import responses_by_step, step_precisions
+from parity.calibrate.steps import floors, shadow
 from parity.compare.alignment import Alignment, Pair, align
 from parity.noise import ChannelNoise, Envelope, Sampled
 from parity.plan import Plan
@@ -79,7 +80,8 @@ def calibrate(
         challenger: Run against itself only, for its floor.
         batch: A few dozen ordinary requests.
         alignment: What is compared.
-        precision: Of the challenger; coarser than fp32 is judged by an envelope at the outputs.
+        precision: Of the challenger as a whole; coarser than fp32 is judged by an envelope at the
+            outputs. A step that declares a finer one is measured in that.
         seed: Draws the disturbances.
 
     Raises:
@@ -89,9 +91,8 @@ def calibrate(
     own = {pair.name: pair for pair in pairs}
     every = [pair.name for pair in alignment.pairs]
     recorded = reference.score(batch, capture=every).values
-    response = responses(
-        reference, batch, recorded, capture=list(own), precision=precision, seed=seed
-    )
+    steps_in = step_precisions(pairs, alignment, precision)
+    response = responses_by_step(reference, batch, recorded, steps_in, seed=seed)
     errors, note = (
         ({}, "a float64 shadow says nothing of a coarser precision")
         if precision.is_narrow
@@ -105,7 +106,7 @@ def calibrate(
         for change, found in _challenger_floors(challenger, batch, alignment, pairs).items()
     }
     noise = {
-        name: _noise(_terms(pair, alignment), response[name], errors.get(name), precision)
+        name: _noise(_terms(pair, alignment), response[name], errors.get(name), steps_in[name])
         for name, pair in own.items()
     }
     worst = {change: _worst(found, noise) for change, found in moved.items()}
@@ -116,12 +117,11 @@ def calibrate(
         arrived = arrivals(
             reference, batch, recorded, steps, strength=precision.strength, seed=seed + 1
         )
-    why = _why(precision, bool(errors), batch)
     notes = [*chance] if note is None else [note, *chance]
     tolerances: dict[str, Sampled] = {}
     for name, pair in own.items():
         if precision.is_narrow and name in {"logit", "pctr"}:
-            tolerances[name] = _envelope(arrived[name], why)
+            tolerances[name] = _envelope(arrived[name], _why(precision, batch))
             continue
         if name not in errors and _declares(pair) and not precision.is_narrow:
             codes = _discrete_reads(pair, alignment)
@@ -131,6 +131,7 @@ def calibrate(
                     f"{name} reads {codes[0]}, which is discrete: it keeps its declared bound"
                 )
                 continue
+        why = _why(steps_in[name], batch, has_shadow=bool(errors))
         terms = _terms(pair, alignment)
         tolerances[name] = ChannelNoise(
             margin=MARGIN,
@@ -297,7 +298,7 @@ def _rounded(values: Array) -> tuple[float, ...]:
     return tuple(float(f"{value:.4g}") for value in values.tolist())
 
 
-def _why(precision: Precision, has_shadow: bool, batch: RequestBatch) -> str:  # noqa: FBT001  # a fact of the measurement
+def _why(precision: Precision, batch: RequestBatch, *, has_shadow: bool = False) -> str:
     unit = f"{precision.name} roundings" if precision.is_narrow else "roundings"
     shown = "answers to single " + unit
     if has_shadow:
