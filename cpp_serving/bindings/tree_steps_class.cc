@@ -56,38 +56,38 @@ py::array Leaves(const TreeSteps& steps, const py::handle& features) {
   return leaves;
 }
 
-py::array Margins(const TreeSteps& steps, const py::handle& features) {
+py::object Margins(const TreeSteps& steps, const py::handle& features) {
   const TreeScorer& scorer = *steps.scorer;
   const MatrixView in(features.ptr(), scorer.num_features());
-  py::array_t<float> margins = NewArray<float>(in.rows, scorer.num_outputs());
-  scorer.Margins(in.data, in.rows, margins.mutable_data());
-  return margins;
+  NewFloats margins(in.rows, scorer.num_outputs());
+  scorer.Margins(in.data, in.rows, margins.data);
+  return margins.array;
 }
 
-py::array MarginsOfLeaves(const TreeSteps& steps,
-                          const py::array_t<std::int32_t, py::array::c_style>& leaves) {
+py::object MarginsOfLeaves(const TreeSteps& steps,
+                           const py::array_t<std::int32_t, py::array::c_style>& leaves) {
   const TreeScorer& scorer = *steps.scorer;
   if (leaves.ndim() != 2 || static_cast<std::size_t>(leaves.shape(1)) != scorer.num_trees()) {
     throw py::type_error("leaves are not an int32 array [row, " +
                          std::to_string(scorer.num_trees()) + "]");
   }
   const auto rows = static_cast<std::size_t>(leaves.shape(0));
-  py::array_t<float> margins = NewArray<float>(rows, scorer.num_outputs());
-  scorer.MarginsOfLeaves(leaves.data(), rows, margins.mutable_data());
-  return margins;
+  NewFloats margins(rows, scorer.num_outputs());
+  scorer.MarginsOfLeaves(leaves.data(), rows, margins.data);
+  return margins.array;
 }
 
-py::array ScoresOfMargins(const TreeSteps& steps,
-                          const py::array_t<float, py::array::c_style>& margins) {
+py::object ScoresOfMargins(const TreeSteps& steps,
+                           const py::array_t<float, py::array::c_style>& margins) {
   const TreeScorer& scorer = *steps.scorer;
   const std::size_t outputs = scorer.num_outputs();
   const bool fits = margins.ndim() == (outputs == 1 ? 1 : 2) &&
                     (outputs == 1 || static_cast<std::size_t>(margins.shape(1)) == outputs);
   if (!fits) throw py::type_error("margins are not a float32 array as margins() gives it");
   const auto rows = static_cast<std::size_t>(margins.shape(0));
-  py::array_t<float> scores = NewArray<float>(rows, scorer.scores_per_row());
-  scorer.ScoresOfMargins(margins.data(), rows, scores.mutable_data());
-  return scores;
+  NewFloats scores(rows, scorer.scores_per_row());
+  scorer.ScoresOfMargins(margins.data(), rows, scores.data);
+  return scores.array;
 }
 
 // By node: column, threshold, left child, missing goes left; by leaf: node, id, weight.
