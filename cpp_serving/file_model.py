@@ -61,6 +61,10 @@ class FileModel:
         """[row, tree] int32, ordinals by rising node id or leaf index."""
         return self._ordinals.of(self._steps.leaves(matrix))
 
+    def leaf_ids(self, leaves: Array) -> Array:
+        """[row, tree] int32: node ids or leaf indices."""
+        return self._ordinals.ids(leaves)
+
     def margins(self, matrix: Array) -> Array:
         """[row]: the scorer's sum, of a random forest its mean."""
         return self._mean(self._steps.margins(matrix))

@@ -42,7 +42,7 @@ def open_stack(
     """
     path = Path(artifact)
     logged = logged_columns(options, stack=name)
-    library, package = _opened(path, threads, logged.iteration_range())
+    library, package = open_library(path, threads, logged.iteration_range())
     return booster_stack(
         library,
         logged,
@@ -53,8 +53,13 @@ def open_stack(
     )
 
 
-def _opened(path: Path, threads: int, iterations: Iterations | None) -> tuple[Library, str]:
-    """The model, and the package that reads it."""
+def open_library(path: Path, threads: int, iterations: Iterations | None) -> tuple[Library, str]:
+    """The model, and the package that reads it.
+
+    Raises:
+        ArtifactError: As `open_stack`.
+        ConfigError: It has fewer iterations.
+    """
     data, where = model_bytes(path), str(path)
     if data[:1] == b"{":
         from replay.adapters.booster_xgboost import XgboostModel

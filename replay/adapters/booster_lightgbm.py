@@ -64,6 +64,10 @@ class LightgbmModel:
         """[row, tree] int32, LightGBM's leaf indices."""
         return self._predicted(matrix, pred_leaf=True).reshape(len(matrix), -1).astype(np.int32)
 
+    def leaf_ids(self, leaves: Array) -> Array:
+        """[row, tree] int32: leaves' indices, as `pred_leaf` gives them."""
+        return leaves
+
     def margins(self, matrix: Array) -> Array:
         """[row] float64: LightGBM's sum; its raw score of a forest is not divided yet."""
         found: Array = self._predicted(matrix, raw_score=True) * self._share

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from replay.adapters.booster_trees import LEAVES, MARGIN, BoosterProgram, Iterations, Library
+from replay.adapters.booster_trees import (
+    LEAVES,
+    MARGIN,
+    BoosterProgram,
+    Iterations,
+    Library,
+    TreeProgram,
+)
 from replay.adapters.example import digest_of_batch, example_batch
 from replay.adapters.imported import digest_of_source, imported
-from replay.adapters.inputs import InputFunction, computed
-from replay.adapters.model_stack import Features, ModelStack, features_of, observed
+from replay.adapters.inputs import InputFunction, InputSpec, computed
+from replay.adapters.model_stack import ModelStack, features_of, observed
 from replay.adapters.outputs import choose_outputs
 from replay.adapters.tree_matrix import checked_matrix, split_points_of
 from replay.capabilities import TreeStructure
@@ -24,7 +31,7 @@ from replay.stack import StackIdentity
 from replay.threads import recorded_threads
 from replay.trace import Array
 
-_ADAPTERS = sys.modules[__name__.rpartition(".")[0]]
+ADAPTERS = sys.modules[__name__.rpartition(".")[0]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +90,11 @@ class LoggedColumns:
 class BoosterStack(ModelStack):
     """A booster's stack; its trees can be proven (`replay.capabilities.ExposesTrees`)."""
 
-    program: BoosterProgram = field(repr=False)
+    program: TreeProgram = field(repr=False)
 
     def tree_features(self) -> tuple[str, ...]:
         """The features in the order of the model's columns."""
-        names = _names(self.features)
-        return tuple(names[place] for place in self.program.order)
+        return self.program.columns
 
     def split_points(self) -> tuple[Array, ...]:
         """Per column, its float32 thresholds, ascending, each once.
@@ -96,7 +102,7 @@ class BoosterStack(ModelStack):
         Raises:
             ConfigError: A split is no threshold.
         """
-        return split_points_of(self.tree_structure(), len(self.program.order))
+        return split_points_of(self.tree_structure(), len(self.program.columns))
 
     def leaves(self, features: Array) -> Array:
         """[row, tree] int32, ordinals, of a float32 [row, column] matrix.
@@ -104,7 +110,7 @@ class BoosterStack(ModelStack):
         Raises:
             StackError: Another matrix than that.
         """
-        matrix = checked_matrix(features, len(self.program.order), stack=self.name)
+        matrix = checked_matrix(features, len(self.program.columns), stack=self.name)
         return self.program.library.leaves(matrix)
 
     def tree_structure(self) -> tuple[TreeStructure, ...]:
@@ -187,11 +193,7 @@ def booster_stack(
         columns=logged.columns,
         nan_is_missing=real,
     )
-    program = BoosterProgram(
-        library=library,
-        inputs=tuple(spec.name for spec in features.specs),
-        order=_order(library, features, path),
-    )
+    program = trees_of(library, features.specs, path)
     return BoosterStack(
         name=name,
         program=program,
@@ -206,13 +208,13 @@ def booster_stack(
             own_link=library.own_link,
         ),
         rounding={MARGIN: program.rounding()},
-        after={LEAVES: _features_read(program, features), MARGIN: (LEAVES,)},
+        after={LEAVES: program.features_read(), MARGIN: (LEAVES,)},
         who=StackIdentity(
             name=name,
             digest=digest_of_path(path),
             code=digest_of_json(
                 [
-                    *(digest_of_code(one) for one in (_ADAPTERS, code) if one is not None),
+                    *(digest_of_code(one) for one in (ADAPTERS, code) if one is not None),
                     *logged.digest(function, seen),
                 ]
             ),
@@ -223,14 +225,13 @@ def booster_stack(
     )
 
 
-def _names(features: Features) -> list[str]:
-    """One name a column of the joined inputs."""
-    return [name.removeprefix("features.") for spec in features.specs for name in spec.features]
+def trees_of(library: Library, specs: Sequence[InputSpec], path: Path) -> BoosterProgram:
+    """The program of a model that reads these inputs.
 
-
-def _order(library: Library, features: Features, path: Path) -> tuple[int, ...]:
-    """Place among the inputs' columns of each of the model's."""
-    for spec in features.specs:
+    Raises:
+        ConfigError: They are not the model's columns.
+    """
+    for spec in specs:
         if len(spec.shape) != (1 if spec.columns else 0) or spec.dtype == "float64":
             raise ConfigError(
                 f"input {spec.name!r} is {spec.dtype}{[*spec.shape]} a row, no column of float32 or "
@@ -239,7 +240,18 @@ def _order(library: Library, features: Features, path: Path) -> tuple[int, ...]:
                 fix="give each column as [candidate], or name a matrix's columns in 'columns'; "
                 "round float64 to float32 once",
             )
-    names, wanted = _names(features), library.feature_names
+    names = tuple(name.removeprefix("features.") for spec in specs for name in spec.features)
+    return BoosterProgram(
+        library=library,
+        inputs=tuple(spec.name for spec in specs),
+        names=names,
+        order=_order(library, names, path),
+    )
+
+
+def _order(library: Library, names: Sequence[str], path: Path) -> tuple[int, ...]:
+    """Place among the inputs' columns of each of the model's."""
+    wanted = library.feature_names
     unnamed = all(name in {f"f{i}", f"Column_{i}"} for i, name in enumerate(wanted))
     if unnamed and len(names) == len(wanted):
         return tuple(range(len(names)))
@@ -251,10 +263,3 @@ def _order(library: Library, features: Features, path: Path) -> tuple[int, ...]:
             fix="return one column for each of the model's features, by its name",
         )
     return tuple(names.index(name) for name in wanted)
-
-
-def _features_read(program: BoosterProgram, features: Features) -> tuple[str, ...]:
-    """The features that some split reads, in the inputs' order."""
-    names = _names(features)
-    read = {program.order[column] for column in program.library.features_read}
-    return tuple(f"features.{names[place]}" for place in sorted(read))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.adapters.links import Link
-from replay.adapters.program import Tensor
+from replay.adapters.program import Program, Tensor
 from replay.capabilities import Fault, TreeStructure
 from replay.checkpoint import Rounding
 from replay.errors import ConfigError, StackError
@@ -51,6 +51,10 @@ class Library(Protocol):
         """[row, tree] int32, ordinals within the tree, of a float32 [row, column] matrix."""
         ...
 
+    def leaf_ids(self, leaves: Array) -> Array:
+        """[row, tree] int32, ordinals as the ids by which the library itself tells leaves."""
+        ...
+
     def margins(self, matrix: Array) -> Array:
         """[row], the library's own sum."""
         ...
@@ -72,6 +76,18 @@ class Library(Protocol):
         ...
 
     def with_threads(self, threads: int) -> Library: ...
+
+
+class TreeProgram(Program, Protocol):
+    """A program whose first step are trees."""
+
+    @property
+    def library(self) -> Library: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The features in the order of the trees' columns."""
+        ...
 
 
 def summed(library: Library, leaves: Array) -> NDArray[np.float64]:
@@ -142,15 +158,22 @@ class BoosterProgram:
     Attributes:
         library: The opened model.
         inputs: Names of the inputs, in the order in which their columns make up the matrix.
+        names: What those columns are called.
         order: Place among those of each of the model's columns.
         wide: Whether the logit is left in float64.
     """
 
     library: Library = field(repr=False)
     inputs: tuple[str, ...]
+    names: tuple[str, ...]
     order: tuple[int, ...]
     wide: bool = False
     skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The features in the order of the model's columns."""
+        return tuple(self.names[place] for place in self.order)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -166,6 +189,11 @@ class BoosterProgram:
                 terms=trees + 1, returned=True,
             ),
         )  # fmt: skip
+
+    def features_read(self) -> tuple[str, ...]:
+        """The features that some split reads, in the inputs' order."""
+        read = {self.order[column] for column in self.library.features_read}
+        return tuple(f"features.{self.names[place]}" for place in sorted(read))
 
     def run(
         self,
@@ -274,7 +302,7 @@ class Summed:
         self.leaf_values: Sequence[NDArray[np.float64]] = values
         self._library, self._kind = library, kind
         self.leaves, self.margins = library.leaves, library.margins
-        self.structure = library.structure
+        self.structure, self.leaf_ids = library.structure, library.leaf_ids
 
     def margins_of(self, leaves: Array) -> Array:
         return summed(self, leaves)

@@ -76,6 +76,10 @@ class XgboostModel:
         nodes = self._booster.predict(self._rows(matrix), pred_leaf=True, strict_shape=True)
         return self._ordinals.of(nodes.reshape(len(matrix), -1).astype(np.int64))
 
+    def leaf_ids(self, leaves: Array) -> Array:
+        """[row, tree] int32: node ids, as `pred_leaf` gives them."""
+        return self._ordinals.ids(leaves)
+
     def margins(self, matrix: Array) -> Array:
         """[row] float32: XGBoost's sum."""
         found: Array = self._booster.predict(self._rows(matrix), output_margin=True)

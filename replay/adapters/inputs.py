@@ -18,6 +18,8 @@ from replay.trace import Array, BatchKeys
 
 Rows = Literal["request", "candidate"]
 InputFunction = Callable[[RequestBatch], Mapping[str, Any]]
+# From the ids of the leaves that rows come to, int32 [row, tree].
+LeafFunction = Callable[[Array], Mapping[str, Any]]
 
 _ROUNDED_ONCE = "computed in float64, rounded once to {dtype}"
 
@@ -142,33 +144,35 @@ def computed(function: InputFunction, batch: RequestBatch) -> dict[str, Array]:
     Raises:
         StackError: It failed, or gave no mapping of numeric arrays.
     """
-    where = f"{function.__module__}:{getattr(function, '__name__', '?')}"
-    try:
-        found = function(batch)
-    except ToolkitError:
-        raise
-    except Exception as error:
-        raise StackError(
-            f"the inputs function failed: {type(error).__name__}: {error}.",
-            where=where,
-            fix="let it take every valid request: missing values, no history, one candidate",
-        ) from error
-    if not isinstance(found, Mapping) or not found:
-        raise StackError(
-            f"the inputs function returned {type(found).__name__}, not named arrays.",
-            where=where,
-            fix="return a mapping from the model's argument names to numpy arrays",
-        )
-    arrays = {name: np.asarray(array) for name, array in found.items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub" or array.ndim == 0:
+    return _arrays(
+        function,
+        batch,
+        what="inputs function",
+        fix="let it take every valid request: missing values, no history, one candidate",
+    )
+
+
+def leaf_inputs(function: LeafFunction, leaves: Array) -> dict[str, Array]:
+    """What the user's function makes of the leaves that rows come to.
+
+    Args:
+        function: The user's.
+        leaves: int32 [row, tree].
+
+    Raises:
+        StackError: It failed, or gave no named numeric arrays of as many rows.
+    """
+    found = _arrays(
+        function, leaves, what="function of leaves", fix="let it take any leaf ids of the booster"
+    )
+    for name, array in found.items():
+        if len(array) != len(leaves):
             raise StackError(
-                f"input {name!r} is {array.dtype}{list(array.shape)}, which is no array of numbers "
-                "with rows.",
-                where=where,
-                fix="return one array of floats, integers or booleans per argument, rows first",
+                f"input {name!r} has {len(array)} rows for {len(leaves)} rows of leaves.",
+                where=_where(function),
+                fix="give one row for each row of leaves",
             )
-    return arrays
+    return found
 
 
 def check_inputs(
@@ -211,3 +215,39 @@ def _check(array: Array, spec: InputSpec, keys: BatchKeys) -> None:
             fix="give one row per candidate, or list the input under request_inputs; pad inner axes "
             "to one size",
         )
+
+
+def _where(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{getattr(function, '__name__', '?')}"
+
+
+def _arrays(
+    function: Callable[[Any], Any], argument: object, *, what: str, fix: str
+) -> dict[str, Array]:
+    where = _where(function)
+    try:
+        found = function(argument)
+    except ToolkitError:
+        raise
+    except Exception as error:
+        raise StackError(
+            f"the {what} failed: {type(error).__name__}: {error}.",
+            where=where,
+            fix=fix,
+        ) from error
+    if not isinstance(found, Mapping) or not found:
+        raise StackError(
+            f"the {what} returned {type(found).__name__}, not named arrays.",
+            where=where,
+            fix="return a mapping from the model's argument names to numpy arrays",
+        )
+    arrays = {name: np.asarray(array) for name, array in found.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or array.ndim == 0:
+            raise StackError(
+                f"input {name!r} is {array.dtype}{list(array.shape)}, which is no array of numbers "
+                "with rows.",
+                where=where,
+                fix="return one array of floats, integers or booleans per argument, rows first",
+            )
+    return arrays

@@ -28,6 +28,8 @@ import tensorflow as tf  # it reads that when it loads
 from replay.adapters.tf_program import TfProgram  # TensorFlow reads that when it loads
 from replay.adapters.tf_served import Served, open_served  # as above
 
+# What computes, besides this project's code.
+TENSORFLOW: Mapping[str, str] = {"tensorflow": tf.__version__, "keras": tf.keras.__version__}
 NO_COLUMNS: Mapping[str, Collection[str]] = {}
 
 
@@ -103,11 +105,7 @@ def open_stack(
                 {key: list(names) for key, names in columns.items()},
             ]
         ),
-        versions={
-            "tensorflow": tf.__version__,
-            "keras": tf.keras.__version__,
-            **{package: version(package) for package in ("numpy", "pyarrow")},
-        },
+        versions={one: version(one) for one in ("numpy", "pyarrow")} | dict(TENSORFLOW),
         threads=recorded_threads() | {"tensorflow": str(threads)},
     )
     return assembled(
