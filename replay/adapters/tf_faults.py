@@ -153,6 +153,11 @@ def _bias(kind: str, says: str, change: Callable[[Array], Array]) -> _Kind:
                  change=vector(change))  # fmt: skip
 
 
+def _table(kind: str, says: str, change: Callable[[Array], Array]) -> _Kind:
+    return _Kind(kind=kind, where="artifact", says=says, ops=("GatherV2",), places=(0,),
+                 change=lambda table: change(table) if len(table) > 1 else None)  # fmt: skip
+
+
 def _operator(kind: str, says: str, op: str, other: str) -> _Kind:
     return _Kind(kind=kind, where="code", says=says, ops=(op,), other=other)
 
@@ -179,12 +184,8 @@ _KINDS: tuple[_Kind, ...] = (
     _bias("bias_late", "the bias is one place off", lambda bias: np.roll(bias, 1)),
     _Kind(kind="scores_scaled", where="configuration", says="a constant factor is 1 % too large",
           ops=("Mul", "RealDiv"), places=(1, 0), change=lambda factor: factor * SCALE),
-    _Kind(kind="embedding_late", where="artifact", says="the table is one row off",
-          ops=("GatherV2",), places=(0,),
-          change=of_matrix(lambda table: np.roll(table, 1, axis=0))),
-    _Kind(kind="embedding_scaled", where="artifact", says="embeddings are 1 % too large",
-          ops=("GatherV2",), places=(0,), change=of_matrix(lambda table: table * SCALE)),
-    _Kind(kind="embedding_float16", where="artifact", says="the table was kept in float16",
-          ops=("GatherV2",), places=(0,), change=of_matrix(
-              lambda table: table.astype(np.float16).astype(table.dtype))),
+    _table("embedding_late", "the table is one row off", lambda table: np.roll(table, 1, axis=0)),
+    _table("embedding_scaled", "embeddings are 1 % too large", lambda table: table * SCALE),
+    _table("embedding_float16", "the table was kept in float16",
+           lambda table: table.astype(np.float16).astype(table.dtype)),
 )  # fmt: skip

@@ -81,7 +81,7 @@ class TfProgram:
             tensors = [self._served.outputs[name] for name in self._returned]
             found = dict(zip(self._returned, session.run(tensors, self._fed(inputs)), strict=True))
         else:
-            found = self._served.answer(inputs)
+            found = self._served.answer(self._served.as_declared(inputs))
         return {name: self._rows_first(name, found[name]) for name in self._returned}
 
     def in_float64(self) -> TfProgram:
@@ -153,8 +153,9 @@ class TfProgram:
         return settable(self._graph, [(one, self._kinds[one]) for one in inner], noisy=noisy)
 
     def _fed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        declared = self._served.as_declared(inputs)
         return {
-            tensor: inputs[name].astype(numpy_kind(self._kinds[tensor]))
+            tensor: declared[name].astype(numpy_kind(self._kinds[tensor]))
             for name, tensor in self._served.inputs.items()
         }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.util import nest
@@ -27,6 +28,7 @@ class Served:
     Attributes:
         graph: The GraphDef, in order, without variables.
         inputs: Input's name to its tensor.
+        shapes: Input's name to the shape that the model declares, None where any size fits.
         outputs: What the model returns, as "return" or "return.<name>", to its tensor.
         places: Tensor to the checkpoint's name, of the layers' outputs.
         own: Node to what it is called otherwise.
@@ -34,12 +36,13 @@ class Served:
         variables: Constant to the name of the variable it was.
         settings: What is set rather than learned, by layer.
         skipped: Layers without an output of their own, with the reason.
-        answer: The model as it would be served, from inputs to what it returns.
+        answer: The model as it would be served, from inputs as declared to what it returns.
         owner: What holds the variables that `answer` reads.
     """
 
     graph: Any = field(repr=False)
     inputs: Mapping[str, str]
+    shapes: Mapping[str, tuple[int | None, ...]]
     outputs: Mapping[str, str]
     places: Mapping[str, str] = field(repr=False)
     own: Mapping[str, str] = field(repr=False)
@@ -49,6 +52,15 @@ class Served:
     skipped: Mapping[str, str] = field(repr=False)
     answer: Callable[[Mapping[str, Array]], dict[str, Array]] = field(repr=False)
     owner: object = field(repr=False)
+
+    def as_declared(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The inputs of the model: one number a row is a column where it declares one."""
+        return {
+            name: inputs[name][:, np.newaxis]
+            if len(shape) == 2 and shape[1] == 1 and inputs[name].ndim == 1
+            else inputs[name]
+            for name, shape in self.shapes.items()
+        }
 
 
 def open_served(path: Path, signature: str) -> Served:
@@ -169,6 +181,7 @@ def _frozen(
         )
     arguments = {spec.name: name for name, spec in function.structured_input_signature[1].items()}
     inputs = {arguments.get(one.op.name, one.op.name): one.name for one in frozen.inputs}
+    shapes = {name: tuple(one.shape) for name, one in zip(inputs, frozen.inputs, strict=True)}
     outputs = dict(
         zip(_labels(function.structured_outputs), [o.name for o in frozen.outputs], strict=True)
     )
@@ -181,6 +194,7 @@ def _frozen(
     return Served(
         graph=in_order(frozen.graph.as_graph_def()),
         inputs=inputs,
+        shapes=shapes,
         outputs=outputs,
         places={},
         own={},
