@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +19,7 @@ from replay.adapters.booster_trees import (
 from replay.adapters.example import digest_of_batch, example_batch
 from replay.adapters.imported import digest_of_source, imported
 from replay.adapters.inputs import InputFunction, InputSpec, computed
+from replay.adapters.model_options import ADAPTERS, options_of
 from replay.adapters.model_stack import ModelStack, features_of, observed
 from replay.adapters.outputs import choose_outputs
 from replay.adapters.tree_matrix import checked_matrix, split_points_of
@@ -30,8 +30,6 @@ from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
 from replay.trace import Array
-
-ADAPTERS = sys.modules[__name__.rpartition(".")[0]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,18 +126,7 @@ def logged_columns(options: Mapping[str, Any], *, stack: str) -> LoggedColumns:
     Raises:
         ConfigError: One is missing, or is none of them.
     """
-    known = [one.name for one in fields(LoggedColumns)]
-    missing = [name for name in ("inputs", "example") if name not in options]
-    unknown = sorted(set(options) - set(known))
-    if missing or unknown:
-        raise ConfigError(
-            f"the options lack {missing[0]!r}."
-            if missing
-            else f"there is no option {unknown[0]!r} (known: {', '.join(known)}).",
-            where=f"the options of stack {stack!r}",
-            fix="name inputs as package.module:function, and example as a log or one of its days",
-        )
-    return LoggedColumns(**options)
+    return options_of(LoggedColumns, options, stack=stack)
 
 
 def model_bytes(artifact: Path) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.adapters.booster import open_library
-from replay.adapters.booster_stack import ADAPTERS, BoosterStack, logged_columns, trees_of
+from replay.adapters.booster_stack import BoosterStack, logged_columns, trees_of
 from replay.adapters.booster_trees import LEAVES
 from replay.adapters.edges import parents_of
 from replay.adapters.example import example_batch
@@ -16,6 +16,7 @@ from replay.adapters.hybrid_program import HybridProgram
 from replay.adapters.imported import digest_of_source, imported
 from replay.adapters.inputs import InputSpec, computed, leaf_inputs
 from replay.adapters.keras_model import TENSORFLOW, opened
+from replay.adapters.model_options import ADAPTERS, Fed
 from replay.adapters.model_stack import features_of, observed
 from replay.adapters.outputs import choose_outputs
 from replay.adapters.rounding import measure_rounding
@@ -87,7 +88,12 @@ def open_stack(
     joined = leaf_inputs(joins, library.leaf_ids(trees.run(fed, record=[LEAVES])[LEAVES]))
     program = HybridProgram(
         trees=trees,
-        model=opened(served, {**fed, **joined}, folder / model, threads),
+        model=opened(
+            served,
+            Fed(features=features, example=seen, inputs={**fed, **joined}),
+            folder / model,
+            threads,
+        ),
         joins=joins,
         joined=tuple(joined),
     )

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no types
 from onnx import ModelProto, inliner
 
-import replay
-from replay.adapters.example import digest_of_batch, example_batch
-from replay.adapters.imported import digest_of_source, imported
-from replay.adapters.inputs import Rows
-from replay.adapters.model_stack import ModelStack, assembled, features_of
+from replay.adapters.model_options import Fed, ModelOptions, options_of
+from replay.adapters.model_stack import ModelStack, assembled
 from replay.adapters.onnx_program import OnnxProgram
-from replay.adapters.outputs import choose_outputs
 from replay.adapters.rounding import measure_rounding
-from replay.digests import digest_of_code, digest_of_json, digest_of_path
+from replay.digests import digest_of_path
 from replay.errors import ArtifactError, ConfigError
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
 from replay.trace import Array
 
-NO_COLUMNS: Mapping[str, Collection[str]] = {}
-
 
 def open_stack(
-    artifact: Path,
-    *,
-    inputs: str,
-    example: str,
-    logit: str | None = None,
-    pctr: str | None = None,
-    money: str | None = None,
-    batch: Rows = "candidate",
-    request_inputs: Collection[str] = (),
-    columns: Mapping[str, Collection[str]] = NO_COLUMNS,
-    nan_is_missing: Collection[str] = (),
-    name: str = "onnx",
-    threads: int = 1,
+    artifact: Path, *, name: str = "onnx", threads: int = 1, **options: Any
 ) -> ModelStack:
     """Open a graph on ONNX Runtime (CPU) and make its tensors checkpoints.
 
@@ -50,21 +32,9 @@ def open_stack(
 
     Args:
         artifact: The model, in a single file.
-        inputs: "package.module:function", from a `RequestBatch` to named arrays: one per input of
-            the graph, one row per candidate.
-        example: A log, one of its days, or "package.module:function": a few requests that
-            the graph is traced and its rounding measured with. A path may be relative to the
-            artifact's folder.
-        logit: Which tensor is the log-odds: an output of the graph, or a checkpoint.
-        pctr: Which one is the probability; by default the sigmoid of the logit.
-        money: Path of the bid, such as "candidate.bid_micros", where the rank goes by eCPM.
-        batch: What the graph's rows are: "candidate", or "request" for a graph that scores all
-            candidates of a request at once, one column each.
-        request_inputs: Inputs with one row per request; the graph sees them once a candidate.
-        columns: Input to the names of its columns: each is a feature of its own.
-        nan_is_missing: Real inputs in which NaN means a missing value.
         name: What reports call the stack.
         threads: ONNX Runtime's own; last bits may depend on them.
+        options: `inputs`, `example` and more: `replay.adapters.model_options.ModelOptions`.
 
     Raises:
         ArtifactError: The file is missing or damaged, keeps weights elsewhere, or holds what
@@ -72,48 +42,26 @@ def open_stack(
         ConfigError: An option does not fit the graph.
         StackError: The inputs function gave no usable arrays.
     """
-    path = Path(artifact)
+    path, chosen = Path(artifact), options_of(ModelOptions, options, stack=name)
     model = load_model(path)
-    function = imported(inputs, option="inputs")
-    seen = example_batch(example, beside=path)
-    features = features_of(
-        function,
-        seen,
-        rows=batch,
-        request_inputs=request_inputs,
-        columns=columns,
-        nan_is_missing=nan_is_missing,
-    )
-    fed = features.inputs(features.produced(seen), seen.keys)
-    _check_inputs(model, fed, path)
+    fed = chosen.fed(path)
+    _check_inputs(model, fed.inputs, path)
     program = _opened(model, fed, path, threads)
-    outputs = choose_outputs(program.tensors, logit=logit, pctr=pctr, money=money, rows=batch)
     packages = ("onnxruntime", "onnx", "numpy", "pyarrow")
-    who = StackIdentity(
-        name=name,
-        digest=digest_of_path(path),
-        code=digest_of_json(
-            [
-                *(
-                    digest_of_code(sys.modules[f"{replay.__name__}.adapters"]),
-                    digest_of_batch(seen),
-                ),
-                *(digest_of_source(function), inputs, logit, pctr, money, batch),
-                *(sorted(request_inputs), sorted(nan_is_missing)),
-                {key: list(names) for key, names in columns.items()},
-            ]
-        ),
-        versions={package: version(package) for package in packages},
-        threads=recorded_threads() | {"onnxruntime": str(threads)},
-    )
     return assembled(
         name=name,
         program=program,
-        features=features,
-        outputs=outputs,
-        example=seen,
-        who=who,
-        rounding=measure_rounding(program, fed),
+        features=fed.features,
+        outputs=chosen.outputs(program),
+        example=fed.example,
+        who=StackIdentity(
+            name=name,
+            digest=digest_of_path(path),
+            code=chosen.code(fed),
+            versions={package: version(package) for package in packages},
+            threads=recorded_threads() | {"onnxruntime": str(threads)},
+        ),
+        rounding=measure_rounding(program, fed.inputs),
     )
 
 
@@ -179,16 +127,15 @@ def _check_inputs(model: ModelProto, fed: Mapping[str, Array], path: Path) -> No
             )
 
 
-def _opened(model: ModelProto, fed: Mapping[str, Array], path: Path, threads: int) -> OnnxProgram:
+def _opened(model: ModelProto, fed: Fed, path: Path, threads: int) -> OnnxProgram:
     try:
-        return OnnxProgram(model, fed, threads=threads)
+        return OnnxProgram(model, fed.inputs, threads=threads)
     except Exception as error:
         # ONNX Runtime's exceptions share no base of their own.
         if type(error).__module__.startswith("onnxruntime"):
-            shapes = {name: f"{array.dtype}{list(array.shape)}" for name, array in fed.items()}
             raise ArtifactError(
                 f"ONNX Runtime can not run the graph: {_short(error)}.",
-                where=f"{path}, fed {shapes}",
+                where=f"{path}, fed {fed.shapes}",
                 fix="export it with operators and an opset that ONNX Runtime knows, and feed the "
                 "dtypes and shapes it declares",
             ) from error

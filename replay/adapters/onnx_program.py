@@ -13,6 +13,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # it comes without ty
 from onnx import AttributeProto, ModelProto, helper, numpy_helper
 
 from replay.adapters import onnx_surgery as surgery
+from replay.adapters.dataflow import Seen, Step, checkpoint_tensors
 from replay.adapters.onnx_double import NARROW, WIDE, in_float64
 from replay.adapters.onnx_faults import onnx_faults, with_onnx_fault
 from replay.adapters.onnx_names import module_outputs, names_of, operators_by_module, scopes_of
@@ -234,39 +235,27 @@ class OnnxProgram:
         by_tensor = {self._tensor[name]: name for name in shown}
         shapes = {name: a.shape for name, a in traced.items() if isinstance(a, np.ndarray)}
         shapes |= {one.name: tuple(one.dims) for one in self._model.graph.initializer}
-        # A checkpoint may be called as an input is.
-        inputs = {f"input {name}": name for name in self.inputs}
-        origins = {name: frozenset({label}) for label, name in inputs.items()}
-        terms: dict[str, int] = {}
-        found: list[Tensor] = []
+        seen = {
+            tensor: Seen(
+                name=name,
+                values=shown[name],
+                axis=self._axis[name],
+                unit=_unit(shown[name]),
+                returned=tensor.startswith(surgery.RETURNED),
+            )
+            for tensor, name in by_tensor.items()
+        }
+        steps = []
         for node in self._model.graph.node:
-            reads = surgery.reads_of(node)
-            free = node.op_type in _VALUE_FREE
-            came = frozenset().union(*(origins.get(n, frozenset()) for n in reads if not free))
             results = sum(prod(shapes.get(name, ())) for name in node.output[:1])
-            own = terms_of(node.op_type, [shapes.get(n, ()) for n in node.input], results)
-            most = max([own, *(terms.get(name, 1) for name in reads)])
-            for name in node.output:
-                origins[name], terms[name] = came, most
-                if name not in by_tensor:
-                    continue
-                order = {one.name: place for place, one in enumerate(found)}
-                found.append(
-                    Tensor(
-                        name=by_tensor[name],
-                        shape=_inner(shown[by_tensor[name]].shape, self._axis[by_tensor[name]]),
-                        dtype=shown[by_tensor[name]].dtype.name,
-                        unit=_unit(shown[by_tensor[name]]),
-                        after=tuple(
-                            sorted(came - inputs.keys(), key=order.__getitem__, reverse=True)
-                        ),
-                        inputs=tuple(sorted(inputs[label] for label in came & inputs.keys())),
-                        terms=most,
-                        returned=name.startswith(surgery.RETURNED),
-                    )
+            steps.append(
+                Step(
+                    reads=() if node.op_type in _VALUE_FREE else surgery.reads_of(node),
+                    gives=tuple(node.output),
+                    terms=terms_of(node.op_type, [shapes.get(n, ()) for n in node.input], results),
                 )
-                origins[name], terms[name] = frozenset({by_tensor[name]}), 1
-        return tuple(found)
+            )
+        return checkpoint_tensors(steps, seen, self.inputs)
 
     def _session(self, given: frozenset[str], noise: frozenset[str]) -> Any:
         key = given, noise
@@ -308,10 +297,6 @@ def _varying(model: ModelProto, inputs: Collection[str]) -> set[str]:
         if node.op_type not in _VALUE_FREE and found & set(surgery.reads_of(node)):
             found.update(node.output)
     return found
-
-
-def _inner(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return tuple(size for place, size in enumerate(shape) if place != axis)
 
 
 def _unit(array: Array) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,41 +12,29 @@ import numpy as np
 import torch
 from torch import nn
 
-import replay
-from replay.adapters.example import digest_of_batch, example_batch
-from replay.adapters.imported import digest_of_source, imported
-from replay.adapters.inputs import Rows
-from replay.adapters.model_stack import Features, ModelStack, assembled, features_of
+from replay.adapters.imported import imported
+from replay.adapters.model_options import ModelOptions, options_of
+from replay.adapters.model_stack import Features, ModelStack, assembled
 from replay.adapters.outputs import choose_outputs
 from replay.adapters.rounding import measure_rounding
 from replay.adapters.torch_gradients import TorchStack
 from replay.adapters.torch_program import TorchProgram
-from replay.digests import digest_of_code, digest_of_json, digest_of_path
+from replay.digests import digest_of_json, digest_of_path
 from replay.errors import ArtifactError, ConfigError, ToolkitError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
 from replay.trace import Array
 
-NO_COLUMNS: Mapping[str, Collection[str]] = {}
-
 
 def open_stack(
     artifact: Path | None = None,
     *,
     module: str,
-    inputs: str,
-    example: str,
-    logit: str | None = None,
-    pctr: str | None = None,
-    money: str | None = None,
-    batch: Rows = "candidate",
-    request_inputs: Collection[str] = (),
-    columns: Mapping[str, Collection[str]] = NO_COLUMNS,
-    nan_is_missing: Collection[str] = (),
     name: str = "torch",
     device: str = "cpu",
     threads: int = 1,
+    **options: Any,
 ) -> ModelStack:
     """Build the user's module and make every submodule's output a checkpoint.
 
@@ -55,23 +42,11 @@ def open_stack(
         artifact: What the factory loads; None calls the factory without an argument.
         module: "package.module:factory", which returns an `nn.Module`. It loads safetensors, or
             pickled weights with `torch.load(..., weights_only=True)`.
-        inputs: "package.module:function", from a `RequestBatch` to named arrays: one per argument
-            of `forward`, one row per candidate.
-        example: A log, one of its days, or "package.module:function": a few requests that
-            the module is traced and its rounding measured with. A path may be relative to the
-            artifact's folder.
-        logit: Which tensor is the log-odds: a module path, or what the module returns ("return",
-            "return.0", "return.click").
-        pctr: Which one is the probability; by default the sigmoid of the logit.
-        money: Path of the bid, such as "candidate.bid_micros", where the rank goes by eCPM.
-        batch: What the module's rows are: "candidate", or "request" for a module that scores all
-            candidates of a request at once, one column each.
-        request_inputs: Inputs with one row per request; the module sees them once a candidate.
-        columns: Input to the names of its columns: each is a feature of its own.
-        nan_is_missing: Real inputs in which NaN means a missing value.
         name: What reports call the stack.
         device: Where it runs.
         threads: torch's own threads; last bits may depend on them.
+        options: `inputs`, `example` and more: `replay.adapters.model_options.ModelOptions`. What
+            the module returns is "return", "return.0" or "return.click".
 
     Raises:
         ConfigError: An option does not fit the module.
@@ -79,39 +54,24 @@ def open_stack(
         StackError: The inputs function gave no usable arrays, or the module refused them.
     """
     torch.set_num_threads(threads)
-    factory, function = imported(module, option="module"), imported(inputs, option="inputs")
-    path = None if artifact is None else Path(artifact)
-    seen = example_batch(example, beside=path)
-    features = features_of(
-        function,
-        seen,
-        rows=batch,
-        request_inputs=request_inputs,
-        columns=columns,
-        nan_is_missing=nan_is_missing,
+    factory, chosen = (
+        imported(module, option="module"),
+        options_of(ModelOptions, options, stack=name),
     )
+    path = None if artifact is None else Path(artifact)
+    fed = chosen.fed(path)
     built = _built(factory, path, where=module)
     return stack_from_module(
         built,
-        features=features,
-        example=seen,
-        logit=logit,
-        pctr=pctr,
-        money=money,
+        features=fed.features,
+        example=fed.example,
+        logit=chosen.logit,
+        pctr=chosen.pctr,
+        money=chosen.money,
         name=name,
         device=device,
         digest=_digest(built, path),
-        code=digest_of_json(
-            [
-                *(
-                    digest_of_code(sys.modules[f"{replay.__name__}.adapters"]),
-                    digest_of_batch(seen),
-                ),
-                *(digest_of_source(factory), digest_of_source(function), module, inputs),
-                *(logit, pctr, money, batch, sorted(request_inputs), sorted(nan_is_missing)),
-                {key: list(names) for key, names in columns.items()},
-            ]
-        ),
+        code=chosen.code(fed, factory, module),
     )
 
 
