@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cpp_serving/error.h"
+#include "fixes.h"
 #include "utf8.h"
 
 namespace cpp_serving {
@@ -43,11 +44,18 @@ std::string Document::Text() {
 }
 
 void Document::Refuse(std::string what) const {
-  throw Error(Error::Kind::kArtifact, std::move(what), Where(),
-              "save the model again with the library that trained it, or copy the file again");
+  throw Error(Error::Kind::kArtifact, std::move(what), Where(), kSaveAgain);
 }
 
-std::string Document::Where() const {
+void Document::RefuseAt(const std::string& way, std::string what) const {
+  throw Error(Error::Kind::kArtifact, std::move(what), WhereOf(way), kSaveAgain);
+}
+
+void Document::RefuseUnknown(const std::string& way, std::string what) const {
+  throw Error(Error::Kind::kArtifact, std::move(what), WhereOf(way), kScoreElsewhere);
+}
+
+std::string Document::Way() const {
   std::string way;
   for (const std::string& step : path_) way += step;
   // Names come from the file: what can not be printed is not, and a long way is cut.
@@ -56,8 +64,12 @@ std::string Document::Where() const {
   }
   constexpr std::size_t kLongest = 200;
   if (way.size() > kLongest) way = way.substr(0, kLongest) + "...";
-  return where_ + (way.empty() ? "" : ", " + way.substr(way[0] == '.' ? 1 : 0)) + ", byte " +
-         std::to_string(at_);
+  return !way.empty() && way[0] == '.' ? way.substr(1) : way;
+}
+
+std::string Document::Where() const {
+  const std::string way = Way();
+  return (way.empty() ? where_ : WhereOf(way)) + ", byte " + std::to_string(at_);
 }
 
 void Document::Deeper() {

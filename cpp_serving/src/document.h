@@ -46,6 +46,14 @@ class Document {
   virtual void End() = 0;
 
   [[noreturn]] void Refuse(std::string what) const;
+  // Of what was read before: `way` leads to it.
+  [[noreturn]] void RefuseAt(const std::string& way, std::string what) const;
+  // Of a sound file that holds what can not be scored here.
+  [[noreturn]] void RefuseUnknown(const std::string& way, std::string what) const;
+  // The way to the value being read, "learner.objective"; empty outside of all values.
+  std::string Way() const;
+  // The file, and a way in it.
+  std::string WhereOf(const std::string& way) const { return where_ + ", " + way; }
   // The file, the way to the value being read, and its byte.
   std::string Where() const;
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cpp_serving/error.h"
+#include "fixes.h"
 
 namespace cpp_serving {
 namespace {
@@ -24,18 +25,15 @@ class Checker {
                   std::to_string(tree_.nodes.size() - order_.size()) +
                       " nodes are on no path from the root, where the file marks " +
                       std::to_string(tree_.num_deleted) + " as deleted.",
-                  where_, kFix);
+                  where_, kSaveAgain);
     }
     return checked;
   }
 
  private:
-  static constexpr char kFix[] =
-      "the file is damaged: save the model again with the library that trained it";
-
   [[noreturn]] void Refuse(std::string what, std::int64_t node) const {
     throw Error(Error::Kind::kArtifact, std::move(what), where_ + ", node " + std::to_string(node),
-                kFix);
+                kSaveAgain);
   }
 
   void Reach(std::int64_t child, std::int64_t parent) {

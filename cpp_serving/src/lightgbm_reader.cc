@@ -50,6 +50,9 @@ class Reader {
   BoostedTrees Read() {
     model_.library = "lightgbm";
     Fields header = lines_.Block({"Tree="});
+    if (header.Has("tree") && lines_.AtEnd()) {
+      header.Refuse("no tree comes after it: the file is cut short, or the model has no trees.");
+    }
     ReadHeader(header);
     ColumnSet columns;
     while (lines_.StartsWith("Tree=")) {
@@ -71,16 +74,18 @@ class Reader {
     if (!header.Has("tree")) header.Refuse("the file does not start with 'tree'.");
     model_.version = header.Text("version");
     if (model_.version != "v2" && model_.version != "v3" && model_.version != "v4") {
-      header.Refuse("the format is '" + model_.version + "': v2, v3 and v4 are read.");
+      header.RefuseUnknown("the format is '" + model_.version + "': v2, v3 and v4 are read.");
     }
     const std::int64_t last_feature = header.Whole("max_feature_idx");
     const std::int64_t outputs = header.Whole("num_tree_per_iteration");
     if (last_feature >= Node::kFeatureMask) {
-      header.Refuse("max_feature_idx is " + std::to_string(last_feature) + ".");
+      header.Refuse("max_feature_idx is " + std::to_string(last_feature) +
+                    ", more than any model has.");
     }
     // Every output has a tree, and a tree has many bytes.
     if (outputs < 1 || static_cast<std::size_t>(outputs) > lines_.Left()) {
-      header.Refuse("num_tree_per_iteration is " + std::to_string(outputs) + ".");
+      header.Refuse("num_tree_per_iteration is " + std::to_string(outputs) +
+                    ", where the file has fewer trees.");
     }
     model_.num_features = static_cast<std::uint32_t>(last_feature + 1);
     model_.num_outputs = static_cast<std::uint32_t>(outputs);
@@ -110,8 +115,8 @@ class Reader {
         std::find_if(std::begin(kObjectives), std::end(kObjectives),
                      [&](const LightgbmObjective& each) { return each.name == model_.objective; });
     if (found == std::end(kObjectives)) {
-      header.Refuse("the objective is '" + model_.objective +
-                    "', whose prediction is not known here.");
+      header.RefuseUnknown("the objective is '" + model_.objective +
+                           "', whose prediction is not known here.");
     }
     model_.link = found->link;
     for (const std::string_view word : words) {

@@ -141,7 +141,7 @@ FileNode InnerNode(const Fields& fields, const Parts& parts, std::size_t i,
 
 FileTree ReadLightgbmTree(const Fields& fields, std::uint32_t num_features, ColumnSet* columns) {
   if (fields.Has("is_linear") && fields.Whole("is_linear") != 0) {
-    fields.Refuse("the leaves are linear (linear_tree=true), which can not be scored here.");
+    fields.RefuseUnknown("the leaves are linear (linear_tree=true), which can not be scored here.");
   }
   const std::int64_t num_leaves = fields.Whole("num_leaves");
   const std::vector<double> leaf_values = fields.Doubles("leaf_value");

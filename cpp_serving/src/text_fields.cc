@@ -5,21 +5,25 @@
 
 #include "cpp_serving/error.h"
 #include "decimal.h"
+#include "fixes.h"
 
 namespace cpp_serving {
 namespace {
 
-[[noreturn]] void RefuseAt(std::string what, const std::string& where) {
+[[noreturn]] void RefuseAt(std::string what, const std::string& where, const char* fix) {
   for (char& c : what) {
     if (c < ' ' || c > '~') c = '?';  // Parts of it come from the file.
   }
-  throw Error(Error::Kind::kArtifact, std::move(what), where,
-              "save the model again with lightgbm's save_model, or copy the file again");
+  throw Error(Error::Kind::kArtifact, std::move(what), where, fix);
 }
 
 }  // namespace
 
-void Fields::Refuse(std::string what) const { RefuseAt(std::move(what), where_); }
+void Fields::Refuse(std::string what) const { RefuseAt(std::move(what), where_, kSaveAgain); }
+
+void Fields::RefuseUnknown(std::string what) const {
+  RefuseAt(std::move(what), where_, kScoreElsewhere);
+}
 
 std::string_view Fields::ValueOf(std::string_view key) const {
   const auto found = values_.find(key);
@@ -78,7 +82,7 @@ std::vector<double> Fields::Doubles(std::string_view key) const {
 
 std::string Lines::Where() const { return where_ + ", line " + std::to_string(line_); }
 
-void Lines::Refuse(std::string what) const { RefuseAt(std::move(what), Where()); }
+void Lines::Refuse(std::string what) const { RefuseAt(std::move(what), Where(), kSaveAgain); }
 
 Fields Lines::Block(std::initializer_list<std::string_view> ends) {
   const std::string where = Where();

@@ -27,6 +27,8 @@ class Fields {
   std::vector<double> Doubles(std::string_view key) const;
 
   [[noreturn]] void Refuse(std::string what) const;
+  // Of a sound file that holds what can not be scored here.
+  [[noreturn]] void RefuseUnknown(std::string what) const;
   const std::string& Where() const { return where_; }
 
  private:

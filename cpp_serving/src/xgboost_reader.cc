@@ -112,6 +112,7 @@ class Reader {
     if (file_.num_trees >= 0 || !file_.trees.empty()) {
       document_.Refuse("the file holds two models.");
     }
+    model_way_ = document_.Way();
     document_.Object([&](const std::string& name) {
       if (name == "gbtree_model_param") {
         document_.Object([&](const std::string& member) {
@@ -140,26 +141,36 @@ class Reader {
 
   // --- what was read, checked as a whole -----------------------------------------------------
 
-  [[noreturn]] void Refuse(std::string what) const { document_.Refuse(std::move(what)); }
+  [[noreturn]] void Refuse(const std::string& way, std::string what) const {
+    document_.RefuseAt(way, std::move(what));
+  }
 
   BoostedTrees Checked() {
     if (file_.booster != "gbtree" && file_.booster != "dart") {
-      Refuse(file_.booster.empty() ? "the file holds no learner.gradient_booster."
-                                   : "the booster is '" + file_.booster +
-                                         "': only gbtree and dart can be scored here.");
+      Refuse("learner.gradient_booster", file_.booster.empty()
+                                             ? "the file holds no learner.gradient_booster."
+                                             : "the booster is '" + file_.booster +
+                                                   "': only gbtree and dart can be scored here.");
     }
     BoostedTrees model;
     model.library = "xgboost";
     for (const std::int64_t part : file_.version) {
       model.version += (model.version.empty() ? "" : ".") + std::to_string(part);
     }
+    // What a file means has changed without its format: with 1.3 and 3.4 (xgboost_objectives.cc).
+    if (!file_.version.empty() && (file_.version[0] < 0 || file_.version[0] > kLastMajor)) {
+      document_.RefuseUnknown("version", "the file was written by XGBoost " + model.version +
+                                             ": those of up to " + std::to_string(kLastMajor) +
+                                             ".x are read.");
+    }
     const std::size_t num_trees = file_.trees.size();
-    if (num_trees == 0) Refuse("the model has no trees.");
+    if (num_trees == 0) Refuse(model_way_, "the model has no trees.");
     if (file_.num_trees != static_cast<std::int64_t>(num_trees) ||
         file_.tree_info.size() != num_trees) {
-      Refuse("there are " + std::to_string(num_trees) + " trees, where gbtree_model_param says " +
-             std::to_string(file_.num_trees) + " and tree_info " +
-             std::to_string(file_.tree_info.size()) + ".");
+      Refuse(model_way_, "there are " + std::to_string(num_trees) +
+                             " trees, where gbtree_model_param says " +
+                             std::to_string(file_.num_trees) + " and tree_info " +
+                             std::to_string(file_.tree_info.size()) + ".");
     }
     CheckSizes(&model);
     AddTrees(&model);
@@ -170,43 +181,39 @@ class Reader {
 
   void CheckSizes(BoostedTrees* model) const {
     if (file_.num_feature < 1 || file_.num_feature > kMostFeatures) {
-      Refuse("the model says it has " + std::to_string(file_.num_feature) + " features.");
+      Refuse(kSizes, "the model says it has " + std::to_string(file_.num_feature) + " features.");
     }
     model->num_features = static_cast<std::uint32_t>(file_.num_feature);
     const std::int64_t outputs = std::max({file_.num_class, file_.num_target, std::int64_t{1}});
     if (outputs > static_cast<std::int64_t>(file_.trees.size())) {
-      Refuse("the model says it has " + std::to_string(outputs) + " outputs, and has " +
-             std::to_string(file_.trees.size()) + " trees.");
+      Refuse(kSizes, "the model says it has " + std::to_string(outputs) + " outputs, and has " +
+                         std::to_string(file_.trees.size()) + " trees.");
     }
     model->num_outputs = static_cast<std::uint32_t>(outputs);
     model->feature_names = file_.feature_names;
     if (!model->feature_names.empty() && model->feature_names.size() != model->num_features) {
-      Refuse("there are " + std::to_string(model->feature_names.size()) + " feature names for " +
-             std::to_string(model->num_features) + " features.");
+      Refuse("learner.feature_names", "there are " + std::to_string(model->feature_names.size()) +
+                                          " feature names for " +
+                                          std::to_string(model->num_features) + " features.");
     }
   }
 
   void AddTrees(BoostedTrees* model) {
     model->columns = file_.columns.Columns();
-    for (const InputColumn& column : model->columns) {
-      if (column.feature >= model->num_features) {
-        Refuse("a node splits feature " + std::to_string(column.feature) + ", and there are " +
-               std::to_string(model->num_features) + ": a bad split index.");
-      }
-    }
     if (file_.booster == "dart" && !file_.weight_drop) {
-      Refuse("a dart model has no weight_drop.");
+      Refuse("learner.gradient_booster", "a dart model has no weight_drop.");
     }
     if (file_.weight_drop && file_.weight_drop->size() != file_.trees.size()) {
-      Refuse("weight_drop has " + std::to_string(file_.weight_drop->size()) + " weights for " +
-             std::to_string(file_.trees.size()) + " trees.");
+      Refuse("learner.gradient_booster",
+             "weight_drop has " + std::to_string(file_.weight_drop->size()) + " weights for " +
+                 std::to_string(file_.trees.size()) + " trees.");
     }
     for (std::size_t i = 0; i < file_.trees.size(); ++i) {
-      const std::string where = document_.Where() + ", tree " + std::to_string(i);
+      const std::string way = model_way_ + ".trees[" + std::to_string(i) + "]";
       if (file_.tree_info[i] < 0 || file_.tree_info[i] >= model->num_outputs) {
-        Refuse("tree " + std::to_string(i) + " belongs to output " +
-               std::to_string(file_.tree_info[i]) + " of " + std::to_string(model->num_outputs) +
-               ".");
+        Refuse(model_way_ + ".tree_info", "tree " + std::to_string(i) + " belongs to output " +
+                                              std::to_string(file_.tree_info[i]) + " of " +
+                                              std::to_string(model->num_outputs) + ".");
       }
       FileTree& tree = file_.trees[i];
       tree.output = static_cast<std::uint32_t>(file_.tree_info[i]);
@@ -214,8 +221,22 @@ class Reader {
         // One float32 product, as XGBoost's own.
         for (FileNode& node : tree.nodes) node.weight *= (*file_.weight_drop)[i];
       }
-      model->trees.push_back(CheckedTree(tree, where));
+      CheckSplits(tree, *model, way);
+      model->trees.push_back(CheckedTree(tree, document_.WhereOf(way)));
       std::vector<FileNode>().swap(tree.nodes);
+    }
+  }
+
+  void CheckSplits(const FileTree& tree, const BoostedTrees& model, const std::string& way) const {
+    for (std::size_t i = 0; i < tree.nodes.size(); ++i) {
+      const FileNode& node = tree.nodes[i];
+      if (node.left == FileNode::kNone && node.right == FileNode::kNone) continue;
+      const std::uint32_t feature = model.columns[node.column].feature;
+      if (feature >= model.num_features) {
+        Refuse(way + ", node " + std::to_string(i),
+               "it splits feature " + std::to_string(feature) + ", and there are " +
+                   std::to_string(model.num_features) + ": a bad split index.");
+      }
     }
   }
 
@@ -229,13 +250,13 @@ class Reader {
       const std::int64_t each = file_.num_parallel_tree * model->num_outputs;
       if (file_.num_parallel_tree < 1 || file_.num_parallel_tree > num_trees ||
           num_trees % each != 0) {
-        Refuse(std::to_string(num_trees) + " trees are no whole number of iterations.");
+        Refuse(model_way_, std::to_string(num_trees) + " trees are no whole number of iterations.");
       }
       for (std::int64_t tree = 0; tree <= num_trees; tree += each) first.push_back(tree);
     }
     if (first.empty() || first.front() != 0 || first.back() != num_trees ||
         !std::is_sorted(first.begin(), first.end())) {
-      Refuse("iteration_indptr does not part the trees.");
+      Refuse(model_way_, "iteration_indptr does not part the trees.");
     }
     model->iterations.assign(first.begin(), first.end());
   }
@@ -245,10 +266,12 @@ class Reader {
     const std::optional<XgboostObjective> objective =
         XgboostObjectiveOf(file_.objective, file_.version);
     if (!objective) {
-      Refuse("the objective is '" + file_.objective + "', whose prediction is not known here.");
+      document_.RefuseUnknown("learner.objective", "the objective is '" + file_.objective +
+                                                       "', whose prediction is not known here.");
     }
     if (file_.objective == "reg:expectileerror" && model->num_outputs > 1) {
-      Refuse(
+      document_.RefuseUnknown(
+          "learner.objective",
           "the objective is 'reg:expectileerror' with several expectiles, which can not be "
           "scored here; train one model for each.");
     }
@@ -256,15 +279,15 @@ class Reader {
     std::vector<float> scores;
     if (!ParseBaseScore(file_.base_score, &scores) ||
         (scores.size() != 1 && scores.size() != model->num_outputs)) {
-      Refuse("base_score is '" + file_.base_score + "' for " + std::to_string(model->num_outputs) +
-             " outputs.");
+      Refuse(kSizes, "base_score is '" + file_.base_score + "' for " +
+                         std::to_string(model->num_outputs) + " outputs.");
     }
     if (scores.size() == 1) scores.assign(model->num_outputs, scores[0]);
     for (const float score : scores) {
       const float margin = MarginOf(objective->base, score);
       if (!std::isfinite(margin)) {
-        Refuse("base_score is '" + file_.base_score + "', which '" + file_.objective +
-               "' has no margin for.");
+        Refuse(kSizes, "base_score is '" + file_.base_score + "', which '" + file_.objective +
+                           "' has no margin for.");
       }
       model->base_margins.push_back(margin);
     }
@@ -272,9 +295,12 @@ class Reader {
 
   // A node's word keeps a bit for the way of missing values.
   static constexpr std::int64_t kMostFeatures = Node::kFeatureMask;
+  static constexpr std::int64_t kLastMajor = 3;
+  static constexpr char kSizes[] = "learner.learner_model_param";
 
   Document& document_;
   Learner file_;
+  std::string model_way_ = "learner.gradient_booster";
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,7 +17,7 @@ constexpr std::int64_t kMaxCategory = 1 << 24;
 
 struct Parts {
   std::int64_t num_nodes = -1;
-  std::int64_t num_deleted = 0;
+  std::optional<std::int64_t> num_deleted;
   std::vector<std::int64_t> left, right, parents, split_index, split_type, default_left;
   std::vector<float> split_condition;
   std::vector<std::int64_t> categories, category_nodes, category_segments, category_sizes;
@@ -45,7 +46,8 @@ void ReadParam(Document* document, Parts* parts) {
       parts->num_deleted = WholeIn(document);
     } else if (name == "size_leaf_vector") {
       if (WholeIn(document) > 1) {
-        document->Refuse(
+        document->RefuseUnknown(
+            document->Way(),
             "the leaves hold vectors (multi_strategy=multi_output_tree), which can not be scored "
             "here; train with one_output_per_tree.");
       }
@@ -130,6 +132,18 @@ void CheckParents(const Document& document, const Parts& parts) {
   }
 }
 
+// Nodes that pruning left behind. XGBoost 1.0 does not count them; all versions mark them.
+std::size_t NumDeleted(const Parts& parts) {
+  if (parts.num_deleted) return static_cast<std::size_t>(*parts.num_deleted);
+  constexpr std::int64_t kMark = 0x7FFFFFFF;  // The split index that the deleted have.
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < parts.left.size(); ++i) {
+    const bool leaf = parts.left[i] == FileNode::kNone && parts.right[i] == FileNode::kNone;
+    if (leaf && parts.split_index[i] == kMark) ++count;
+  }
+  return count;
+}
+
 FileNode NodeFrom(const Document& document, const Parts& parts, std::size_t i,
                   std::size_t categorical, ColumnSet* columns) {
   FileNode node;
@@ -194,7 +208,7 @@ FileTree ReadXgboostTree(Document* document, ColumnSet* columns) {
   const std::vector<std::size_t> categorical = CategoricalPlaces(*document, parts);
   FileTree tree;
   tree.siblings_adjacent = true;
-  tree.num_deleted = static_cast<std::size_t>(parts.num_deleted);
+  tree.num_deleted = NumDeleted(parts);
   for (std::size_t i = 0; i < parts.left.size(); ++i) {
     // A deleted node is no leaf of any path; its split index says nothing.
     tree.nodes.push_back(NodeFrom(*document, parts, i, categorical[i], columns));

@@ -98,7 +98,7 @@ void MarginsAreSumsOfLeaves() {
 }
 
 void FaultsChangeTheTreesThatCount() {
-  const float rows[] = {1.5f, 0.0f, 0.0f, kNan, 0.0f, 0.0f};
+  const float rows[] = {1.5f, -1.0f, 9.0f, kNan, 0.0f, 0.0f};
   TreeScorerOptions second;
   second.first_iteration = 1;
   const auto margins = [&](const char* fault) {

@@ -1,4 +1,4 @@
-"""Files that XGBoost 1.2 to 3.4 and LightGBM 2.2 and 3.3 saved score as those versions scored them.
+"""Files that XGBoost 1.0 to 3.4 and LightGBM 2.2 and 3.3 saved score as those versions scored them.
 
 The golden files, and the programs that wrote them, are in golden/.
 """
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from cpp_serving._core import TreeScorer
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))
+VERSIONS = (
+    "1.0.2", "1.1.1", "1.2.1", "1.3.3", "1.5.2", "1.7.6", "2.0.3", "2.1.4", "3.0.5", "3.1.3", "3.4.1",
+)  # fmt: skip
 FORMATS = {"lightgbm-2.2.3": "v2", "lightgbm-3.3.5": "v3"}
 MODELS = [
     (path, name)
@@ -33,9 +36,9 @@ def stored(path: Path, name: str) -> NDArray[Any]:
 def test_there_is_a_file_of_each_generation() -> None:
     assert [path.stem for path in GOLDEN] == [
         *FORMATS,
-        *(f"xgboost-{version}" for version in ("1.2.1", "1.7.6", "2.1.4", "3.4.1")),
+        *(f"xgboost-{version}" for version in VERSIONS),
     ]
-    assert len(MODELS) > 120
+    assert len(MODELS) > 300
 
 
 @pytest.mark.parametrize(("path", "name"), MODELS, ids=lambda x: getattr(x, "stem", x))

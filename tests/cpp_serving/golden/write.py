@@ -4,8 +4,8 @@
     old/bin/python tests/cpp_serving/golden/write.py
 
 leaves `xgboost-<version>.npz` beside this file: `rows`, and for each kind of model the saved file
-(`<kind>.json`, `<kind>.ubj` from 1.6 on), `<kind>.leaves`, `.margins`, `.scores`. Written with
-xgboost 1.2.1 (Python 3.9, numpy 1.22), 1.7.6, xgboost-cpu 2.1.4, and 3.4.1 (Python 3.12).
+(`<kind>.json`, `<kind>.ubj` from 1.6 on), `<kind>.leaves`, `.margins`, `.scores`. Written with xgboost 1.2.1 (Python 3.9, numpy 1.22), 1.0.2, 1.1.1,
+1.3.3, 1.5.2, 1.7.6, 2.0.3, xgboost-cpu 2.1.4, 3.0.5, 3.1.3, and 3.4.1 (Python 3.12).
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ import xgboost
 VERSION = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
 FEATURES = 4
 OBJECTIVES = {
-    "reg:squarederror": "real", "reg:squaredlogerror": "positive", "reg:pseudohubererror": "real",
+    "reg:squarederror": "real", "reg:squaredlogerror": "positive",
     "reg:logistic": "binary", "binary:logistic": "binary", "binary:logitraw": "binary",
     "binary:hinge": "binary", "count:poisson": "positive", "reg:gamma": "positive",
-    "reg:tweedie": "positive", "survival:cox": "positive", "survival:aft": "bounds",
+    "reg:tweedie": "positive", "survival:cox": "positive",
     "multi:softprob": "class", "multi:softmax": "class", "rank:pairwise": "group",
     "rank:ndcg": "group", "rank:map": "group",
 }  # fmt: skip
 NEWER = {
+    "survival:aft": ("bounds", (1, 2)),
+    "reg:pseudohubererror": ("real", (1, 2)),
     "reg:absoluteerror": ("real", (1, 7)),
     "reg:quantileerror": ("real", (2, 0)),
     "reg:expectileerror": ("real", (3, 3)),
