@@ -107,13 +107,21 @@ class TfProgram:
         )
 
     def weights(self) -> dict[str, Array]:
-        """What were variables, by their names: `dense.kernel`."""
-        names = weight_names(self._served.variables, self._served.layers)
-        return {
-            names[node.name]: plain(tensor_util.MakeNdarray(node.attr["value"].tensor))
-            for node in self._graph.node
-            if node.name in names
-        }
+        """What were variables, by their names: `dense.kernel`.
+
+        One that is no layer's stands under the checkpoint that reads it.
+        """
+        layers = self._served.layers
+        names = weight_names(self._served.variables, layers)
+        found = {}
+        for node in self._graph.node:
+            if node.name in names:
+                name = names[node.name]
+                place = self._readers.get(node.name)
+                if place is not None and name.rpartition(".")[0] not in layers:
+                    name = f"{place}.{name}"
+                found[name] = plain(tensor_util.MakeNdarray(node.attr["value"].tensor))
+        return found
 
     def configuration(self) -> dict[str, str]:
         """Keras's own settings; each operator's type, and constants that are single numbers."""
@@ -138,6 +146,16 @@ class TfProgram:
                 found[node.name] = name
                 if node.op in PASSING:
                     found.update({one.split(":")[0]: name for one in reads_of(node)})
+        return found
+
+    @cached_property
+    def _readers(self) -> dict[str, str]:
+        """Node to the first checkpoint computed from it, also where it is passed on before."""
+        found: dict[str, str] = {}
+        for node in list(self._graph.node)[::-1]:
+            place = self._place_of.get(node.name) or found.get(node.name)
+            if place is not None and (node.op in PASSING or node.name in self._place_of):
+                found.update({one.split(":")[0]: place for one in reads_of(node)})
         return found
 
     @cached_property

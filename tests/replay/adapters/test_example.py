@@ -25,7 +25,8 @@ def prepared(root: Path, example: str) -> Path:
         ROOT / "examples" / example,
         root / "examples" / example,
         ignore=shutil.ignore_patterns(
-            "logs", "runs", "*.onnx", "*.safetensors", "*.json", "__pycache__"
+            *("logs", "runs", "*.onnx", "*.safetensors", "*.json", "__pycache__"),
+            *("legacy", "rewrite"),
         ),
     )
     run(root, "-m", "parity", "logs", "import", "synthetic", "--out", f"examples/{example}/logs",
@@ -75,3 +76,19 @@ def test_a_booster_s_file_in_cpp_is_the_same_and_the_proof_goes_beyond_the_day(
     ]
 
     assert codes == [0, 0, 0, 1]
+
+
+def test_a_rewritten_hybrid_s_two_mistakes_are_named_and_its_trees_are_proven(
+    tmp_path: Path,
+) -> None:
+    root = prepared(tmp_path, "own_hybrid")
+    sides = ["--config", "examples/own_hybrid/parity.yaml", "--reference", "legacy"]
+
+    replay = ["replay", "--date", "2026-01-05", *sides, "--challenger", "rewrite"]
+    assert run(root, "-m", "parity", *replay) == 1
+    assert run(root, "-m", "parity", "prove", *sides, "--challenger", "trees_in_cpp") == 0
+
+    (verdict,) = (root / "examples" / "own_hybrid" / "runs").glob("*/verdict.json")
+    causes = json.loads(verdict.read_text())["causes"]
+    assert [cause["checkpoint"] for cause in causes] == ["features.price", "leaf_sum/Gather"]
+    assert "above 60 become 60" in causes[0]["diagnosis"]

@@ -190,7 +190,7 @@ def test_a_graph_without_layers_goes_by_its_scopes_and_loops_are_one_step(tmp_pa
     tf.saved_model.save(Plain(), str(tmp_path / "plain"))
     stack = opened(tmp_path / "plain")
     assert {"regression", "decay"} <= set(stack.checkpoints)
-    assert stack.weights().keys() == {"w"}
+    assert stack.weights().keys() == {"regression/MatMul.w"}
     trace = stack.score(BATCH, capture=["decay", "logit"])
     shifted = stack.score(BATCH, capture=["logit"], given={"decay": trace["decay"] + 1})
     assert np.allclose(shifted["logit"], trace["logit"] + 2, atol=1e-4)
