@@ -55,7 +55,7 @@ def _columns_read(
     held = {tensor.name: free[tensor.name] for tensor in program.tensors if not tensor.returned}
     moved: dict[str, set[str]] = {name: set() for name in readers}
     for place, feature in enumerate(spec.features):
-        for column in _changes(rows[spec.name][:, place]):
+        for column in changes_of(rows[spec.name][:, place]):
             left = [name for name in readers if feature not in moved[name]]
             if not left:
                 break
@@ -69,14 +69,14 @@ def _columns_read(
     return {name: frozenset(found or spec.features) for name, found in moved.items()}
 
 
-def _changes(column: Array) -> Iterator[Array]:
-    """Values the column could hold instead; integers only such as it does hold."""
-    yield np.roll(column, 1)
-    yield column[::-1]
-    if column.dtype.kind == "f":
-        yield (column * 1.5 + 0.25).astype(column.dtype)
+def changes_of(values: Array) -> Iterator[Array]:
+    """Values that an input, or a column of one, could hold instead; integers only such as it does hold."""
+    yield np.roll(values, 1, axis=0)
+    yield values[::-1].copy()
+    if values.dtype.kind == "f":
+        yield (values * 1.5 + 0.25).astype(values.dtype)
         for value in (-1e3, 1e3):
-            yield np.full_like(column, value)
+            yield np.full_like(values, value)
     else:
-        for value in np.unique(column)[:8]:
-            yield np.full_like(column, value)
+        for value in np.unique(values)[:8]:
+            yield np.full_like(values, value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.digests import digest_of_file
-from replay.errors import ConfigError
+from replay.errors import ArtifactError, ConfigError, ToolkitError
 
 
 def imported(path: str, *, option: str) -> Callable[..., Any]:
@@ -36,6 +36,36 @@ def imported(path: str, *, option: str) -> Callable[..., Any]:
         )
     function: Callable[..., Any] = found
     return function
+
+
+def made(factory: Callable[..., Any], artifact: Path | None, *, what: str, where: str) -> Any:
+    """What a user's factory makes of an artifact, or of nothing.
+
+    Args:
+        factory: The user's.
+        artifact: What it loads; None calls it without an argument.
+        what: "module" or "function", for errors.
+        where: Its name.
+
+    Raises:
+        ArtifactError: There is no such artifact, or the factory failed.
+    """
+    if artifact is not None and not artifact.exists():
+        raise ArtifactError(
+            "there is no such file or folder.",
+            where=str(artifact),
+            fix=f"name what the {what} is loaded from, or leave the artifact out",
+        )
+    try:
+        return factory() if artifact is None else factory(artifact)
+    except ToolkitError:
+        raise
+    except Exception as error:
+        raise ArtifactError(
+            f"the {what} could not be built: {type(error).__name__}: {error}.",
+            where=f"{where}, artifact {artifact}",
+            fix="call the factory by hand; what it loads and its code have to fit",
+        ) from error
 
 
 def digest_of_source(function: Callable[..., Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from replay.adapters.imported import imported
+from replay.adapters.imported import imported, made
 from replay.adapters.model_options import ModelOptions, options_of
 from replay.adapters.model_stack import Features, ModelStack, assembled
 from replay.adapters.outputs import choose_outputs
@@ -20,7 +20,7 @@ from replay.adapters.rounding import measure_rounding
 from replay.adapters.torch_gradients import TorchStack
 from replay.adapters.torch_program import TorchProgram
 from replay.digests import digest_of_json, digest_of_path
-from replay.errors import ArtifactError, ConfigError, ToolkitError
+from replay.errors import ConfigError, ToolkitError
 from replay.request import RequestBatch
 from replay.stack import StackIdentity
 from replay.threads import recorded_threads
@@ -116,22 +116,7 @@ def stack_from_module(
 
 
 def _built(factory: Callable[..., Any], artifact: Path | None, *, where: str) -> nn.Module:
-    if artifact is not None and not artifact.exists():
-        raise ArtifactError(
-            "there is no such file or folder.",
-            where=str(artifact),
-            fix="name the module's weights, or leave the artifact out",
-        )
-    try:
-        module = factory() if artifact is None else factory(artifact)
-    except ToolkitError:
-        raise
-    except Exception as error:
-        raise ArtifactError(
-            f"the module could not be built: {type(error).__name__}: {error}.",
-            where=f"{where}, artifact {artifact}",
-            fix="call the factory by hand; its weights and its code have to fit",
-        ) from error
+    module = made(factory, artifact, what="module", where=where)
     if not isinstance(module, nn.Module):
         raise ConfigError(
             f"{where} returned a {type(module).__name__}.",
