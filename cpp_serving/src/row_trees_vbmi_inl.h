@@ -63,13 +63,17 @@ struct RowCodes {
   __m512i of[2 * kPairs];
 };
 
+// A weight is read as the upper 48 of 64 bits.
+constexpr std::size_t kBeforeWeights = kRowWeights - 2;
+
 // Trees whose steps are taken one after the other, so that each step's many loads overlap.
 constexpr std::size_t kAtOnce = 512;
 
 struct RowWays {
-  std::uint64_t tests[kAtOnce / 8];         // Eight trees' parts, a byte each.
-  alignas(64) std::uint16_t part[kAtOnce];  // From the tree's first middle part or line, in bytes.
-  alignas(64) std::uint16_t leaf[kAtOnce];
+  std::uint64_t tests[kAtOnce / 8];  // Eight trees' parts, a byte each.
+  // In bytes from the tree's first middle part; then from its first line, of the line; and in the
+  // end of two bytes before the weight.
+  alignas(64) std::uint16_t at[kAtOnce];
 };
 
 // Calls use(tree, ends), for 32 trees each, with the ends that their parts' tests come to.
@@ -96,8 +100,8 @@ inline __attribute__((always_inline)) void TestParts(const RowCodes<kPairs>& own
                                                      const std::uint8_t* parts, std::size_t groups,
                                                      RowWays* ways) {
   for (std::size_t group = 0; group < groups; ++group, parts += kRowGroup * kTree) {
-    const std::uint16_t* part = ways->part + group * kRowGroup;
-    const auto at = [&](std::size_t i) { return parts + i * kTree + part[i]; };
+    const std::uint16_t* own_at = ways->at + group * kRowGroup;
+    const auto at = [&](std::size_t i) { return parts + i * kTree + own_at[i]; };
     const __m512i evens =
         _mm512_inserti64x4(_mm512_castsi256_si512(Two(at(0), at(2))), Two(at(4), at(6)), 1);
     const __m512i odds =
@@ -115,7 +119,7 @@ struct TreeShape {
   static constexpr std::size_t kLineBytes = (kDeep ? kRowMiddles : 1) * 8 * kRowLine;
 };
 
-// The ways of at most kAtOnce trees from `tree` on: their lines and leaves.
+// The ways of at most kAtOnce trees from `tree` on.
 template <typename Shape, int kPairs>
 inline __attribute__((always_inline)) void FindWays(const RowLayout& of_row,
                                                     const RowCodes<kPairs>& own, std::size_t tree,
@@ -127,7 +131,7 @@ inline __attribute__((always_inline)) void FindWays(const RowLayout& of_row,
   }
   if constexpr (Shape::kDeep) {
     ForEnds(ways->tests, count, [&](std::size_t i, __m512i middle) {
-      _mm512_store_si512(ways->part + i, _mm512_slli_epi16(middle, 4));  // Times kRowMiddle.
+      _mm512_store_si512(ways->at + i, _mm512_slli_epi16(middle, 4));  // Times kRowMiddle.
     });
     TestParts<Shape::kMiddleBytes>(own, of_row.middles + tree * Shape::kMiddleBytes, groups, ways);
   }
@@ -135,13 +139,16 @@ inline __attribute__((always_inline)) void FindWays(const RowLayout& of_row,
     line = _mm512_slli_epi16(line, 6);  // Times kRowLine.
     if constexpr (Shape::kDeep) {
       // Eight lines a middle part: 32 times as many bytes.
-      line = _mm512_add_epi16(line, _mm512_slli_epi16(_mm512_load_si512(ways->part + i), 5));
+      line = _mm512_add_epi16(line, _mm512_slli_epi16(_mm512_load_si512(ways->at + i), 5));
     }
-    _mm512_store_si512(ways->part + i, line);
+    _mm512_store_si512(ways->at + i, line);
   });
   TestParts<Shape::kLineBytes>(own, of_row.lines + tree * Shape::kLineBytes, groups, ways);
-  ForEnds(ways->tests, count,
-          [&](std::size_t i, __m512i leaf) { _mm512_store_si512(ways->leaf + i, leaf); });
+  ForEnds(ways->tests, count, [&](std::size_t i, __m512i leaf) {
+    const __m512i weight = _mm512_mullo_epi16(leaf, _mm512_set1_epi16(kRowWeight));
+    const __m512i line = _mm512_add_epi16(_mm512_load_si512(ways->at + i), weight);
+    _mm512_store_si512(ways->at + i, _mm512_add_epi16(line, _mm512_set1_epi16(kBeforeWeights)));
+  });
 }
 
 // Calls use(shape, first tree, trees, ways) until every tree had its turn.
@@ -153,7 +160,7 @@ inline void ForShapedWays(const RowLayout& of_row, const std::uint8_t* codes, Us
     const std::size_t left = of_row.num_trees - tree;
     const std::size_t count = left < kAtOnce ? left : kAtOnce;
     FindWays<Shape>(of_row, own, tree, count, &ways);
-    use(Shape{}, tree, count, &ways);
+    use(Shape{}, tree, count, ways);
   }
 }
 
@@ -178,7 +185,6 @@ inline void ForWays(const RowLayout& of_row, const std::uint8_t* codes, Use use)
   }
 }
 
-// A line's weight is the upper 48 of 64 bits that start two bytes before it.
 inline __attribute__((always_inline)) std::int64_t WeightAt(const std::uint8_t* line,
                                                             std::size_t offset) {
   std::int64_t word;
@@ -190,21 +196,14 @@ inline __attribute__((always_inline)) std::int64_t WeightAt(const std::uint8_t* 
 
 std::int64_t RowSum(const RowLayout& of_row, const std::uint8_t* codes) {
   std::int64_t total = 0;
-  ForWays(of_row, codes, [&](auto shape, std::size_t tree, std::size_t count, RowWays* ways) {
+  ForWays(of_row, codes, [&](auto shape, std::size_t tree, std::size_t count, const RowWays& ways) {
     constexpr std::size_t kLines = decltype(shape)::kLineBytes;
-    const __m512i first = _mm512_set1_epi16(kRowWeights - 2);
-    const __m512i size = _mm512_set1_epi16(kRowWeight);
-    for (std::size_t i = 0; i < count; i += 32) {
-      const __m512i leaf = _mm512_mullo_epi16(_mm512_load_si512(ways->leaf + i), size);
-      const __m512i line = _mm512_add_epi16(_mm512_load_si512(ways->part + i), first);
-      _mm512_store_si512(ways->part + i, _mm512_add_epi16(line, leaf));
-    }
     const std::uint8_t* lines = of_row.lines + tree * kLines;
     std::int64_t even = 0;
     std::int64_t odd = 0;
     // What the last group lacks weighs nothing.
     for (std::size_t i = 0; i < count; i += kRowGroup, lines += kRowGroup * kLines) {
-      const std::uint16_t* at = ways->part + i;
+      const std::uint16_t* at = ways.at + i;
       even += WeightAt(lines, at[0]) + WeightAt(lines + 2 * kLines, at[2]);
       odd += WeightAt(lines + kLines, at[1]) + WeightAt(lines + 3 * kLines, at[3]);
       even += WeightAt(lines + 4 * kLines, at[4]) + WeightAt(lines + 6 * kLines, at[6]);
@@ -216,9 +215,10 @@ std::int64_t RowSum(const RowLayout& of_row, const std::uint8_t* codes) {
 }
 
 void RowEnds(const RowLayout& of_row, const std::uint8_t* codes, std::uint8_t* ends) {
-  ForWays(of_row, codes, [&](auto, std::size_t tree, std::size_t count, const RowWays* ways) {
+  ForWays(of_row, codes, [&](auto, std::size_t tree, std::size_t count, const RowWays& ways) {
     for (std::size_t i = 0; i < count; ++i) {
-      ends[tree + i] = static_cast<std::uint8_t>(ways->part[i] / kRowLine * 8 + ways->leaf[i]);
+      const std::size_t leaf = (ways.at[i] % kRowLine - kBeforeWeights) / kRowWeight;
+      ends[tree + i] = static_cast<std::uint8_t>(ways.at[i] / kRowLine * 8 + leaf);
     }
   });
 }
