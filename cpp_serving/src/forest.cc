@@ -81,11 +81,10 @@ std::uint32_t Forest::threads() const { return compiled_->pool.num_threads(); }
 std::size_t Forest::walk_below() const { return compiled_->walk_below; }
 
 std::size_t Forest::EstimatedNanoseconds(std::size_t rows) const {
-  // A walked row's: less than a nanosecond a step, two a column. A block costs as much as the
-  // fewest rows for which it is chosen.
-  const std::size_t row = compiled_->num_steps + 2 * std::size_t{compiled_->layout.num_columns};
+  // A block costs as much as the fewest rows for which it is chosen.
   const std::size_t blocks = (rows + kBlock - 1) / kBlock;
-  return row * std::min(rows, blocks * std::min(compiled_->walk_below, kBlock));
+  return compiled_->row_nanoseconds *
+         std::min(rows, blocks * std::min(compiled_->walk_below, kBlock));
 }
 
 }  // namespace cpp_serving

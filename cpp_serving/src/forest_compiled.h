@@ -35,6 +35,7 @@ constexpr std::size_t kSpanTests = 8192;
 constexpr std::size_t kOneTests = 40000;
 // A span of eight blocks costs as much as so many one by one.
 constexpr std::size_t kSpanFrom = 4;
+constexpr double kCycleNanoseconds = 0.27;  // At 3.7 GHz, as the cycles were measured.
 
 // A thread's part: a whole span, so that no place of one stays empty. Below two of them another
 // thread costs more than it saves.
@@ -75,6 +76,7 @@ struct Forest::Compiled {
     block_bytes = std::max<std::size_t>(1, quantiser.num_planes()) * kBlock;
     AddRowTrees(std::move(trees));
     walk_below = options.walk_below != 0 ? options.walk_below : CheaperFrom();
+    row_nanoseconds = static_cast<std::size_t>(RowCycles() * kCycleNanoseconds) + 1;
   }
 
   static std::vector<std::vector<float>> Thresholds(const TreeTable& table, const Faults& faults) {
@@ -137,21 +139,28 @@ struct Forest::Compiled {
     walk.Finish(weights, leaf_offsets.data(), 2 * of_row.padded);
   }
 
-  // Rows from which a block is cheaper than as many walks, by the processor cycles of each part as
-  // measured on a Zen 4 (docs/scorer.md).
-  std::size_t CheaperFrom() const {
+  // Processor cycles of each part as measured on a Zen 4 (docs/scorer.md).
+  double RowCycles() const {
+    const auto count = static_cast<double>(num_trees);
+    const double trees = of_row.num_trees > 0
+                             ? count * (of_row.middles == nullptr ? 4.5 : 9.0)
+                             : static_cast<double>(num_steps) * (lines ? 4.0 : 5.0) + 2.0 * count;
+    return trees + static_cast<double>(layout.num_columns) * 6.0;
+  }
+
+  double BlockCycles() const {
     const bool tables = kernel.isa == Isa::kAvx512Vbmi;
-    const auto count = static_cast<double>(slots.size());
-    const auto num_columns = static_cast<double>(layout.num_columns);
-    const double block = static_cast<double>(slots.num_unit_nodes()) * (tables ? 1.6 : 3.0) +
-                         static_cast<double>(slots.slices().num_tests()) * (tables ? 1.0 : 5.0) +
-                         static_cast<double>(slots.slices().num_nodes()) * (tables ? 2.5 : 6.0) +
-                         count * (tables ? 60.0 : 300.0) + num_columns * (tables ? 100.0 : 600.0);
-    const double steps = static_cast<double>(num_steps) * (lines ? 4.0 : 5.0);
-    const double row =
-        (of_row.num_trees > 0 ? count * 4.0 : steps) + num_columns * 8.0 + 2.0 * count;
-    return static_cast<std::size_t>(
-        std::min(std::max(2.0, std::ceil(block / row)), double{kBlock}));
+    return static_cast<double>(slots.num_unit_nodes()) * (tables ? 1.6 : 3.0) +
+           static_cast<double>(slots.slices().num_tests()) * (tables ? 1.0 : 5.0) +
+           static_cast<double>(slots.slices().num_nodes()) * (tables ? 2.0 : 6.0) +
+           static_cast<double>(slots.size()) * (tables ? 20.0 : 300.0) +
+           static_cast<double>(layout.num_columns) * (tables ? 50.0 : 600.0);
+  }
+
+  // Rows from which a block is cheaper than as many one by one.
+  std::size_t CheaperFrom() const {
+    const double rows = std::ceil(BlockCycles() / RowCycles());
+    return static_cast<std::size_t>(std::min(std::max(2.0, rows), double{kBlock}));
   }
 
   // Of a row that is scored by itself.
@@ -298,6 +307,7 @@ struct Forest::Compiled {
   std::uint64_t num_steps = 0;  // Of a walk through all trees.
   std::size_t block_bytes = 0;
   std::size_t walk_below = 0;
+  std::size_t row_nanoseconds = 0;
   Layout layout{};
 };
 
