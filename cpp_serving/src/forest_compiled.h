@@ -184,12 +184,15 @@ struct Forest::Compiled {
   template <typename OfRow, typename OfBlocks>
   void Split(const float* features, std::size_t rows, OfRow on_row, OfBlocks on_blocks) const {
     Scratch& scratch = OwnScratch();
+    const std::size_t at_once = BlocksAtOnce();
     std::size_t in_blocks = 0;
     if (walk_below <= kBlock) {
       in_blocks = rows / kBlock * kBlock;
-      if (rows - in_blocks >= walk_below) in_blocks = rows;
+      // A place in a span that is used anyway costs a block's codes and weights alone.
+      const bool span_has_place =
+          kernel.span.test != nullptr && in_blocks / kBlock % at_once % kSpan >= kSpanFrom;
+      if (rows - in_blocks >= (span_has_place ? walk_below / 8 : walk_below)) in_blocks = rows;
     }
-    const std::size_t at_once = BlocksAtOnce();
     if (in_blocks > 0) {
       const std::size_t needed = std::min(at_once, (in_blocks + kBlock - 1) / kBlock);
       // A span's last blocks may lack rows: their codes mean nothing.
