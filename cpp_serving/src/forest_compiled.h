@@ -29,9 +29,10 @@ namespace cpp_serving {
 // Codes of the rows in work stay below this: about half of a second-level cache.
 constexpr std::size_t kCodeBytes = 512 * 1024;
 constexpr std::size_t kMaxBlocks = 16;
-// A group's bits, 8 bytes a test and block, stay within about half of one too, and a test's place
-// within 16 bits with each plane's tests padded to a multiple of 8.
-constexpr std::size_t kSpanTests = 8192;
+// Tests of a group. Its bits take 8 bytes a test and block, 1.5 MB for a span: more than a
+// second-level cache, but each group costs 256 bytes of ranks a plane, and groups of a third, whose
+// bits would stay there, were 15 % slower for 1,000 trees of depth 8 (docs/scorer.md).
+constexpr std::size_t kSpanTests = 24576;
 constexpr std::size_t kOneTests = 40000;
 // A span of eight blocks costs as much as so many one by one.
 constexpr std::size_t kSpanFrom = 4;
@@ -281,7 +282,8 @@ struct Forest::Compiled {
   template <typename Done>
   void Slice(const Slicer& slicer, std::size_t width, const std::uint8_t* codes, std::uint8_t* ids,
              Done done) const {
-    std::uint64_t* bits = Room(&OwnScratch().bits, slots.slices().most_tests() * width);
+    std::uint64_t* bits =
+        Room(&OwnScratch().bits, (slots.slices().most_tests() + kTestChunk) * width);
     for (std::uint32_t g = 0; g < layout.num_groups; ++g) {
       const TestGroup& group = layout.groups[g];
       slicer.test(layout, group, codes, block_bytes, bits);

@@ -16,6 +16,7 @@ constexpr std::size_t kBlock = 64;
 // Sliced trees are evaluated for one block or for so many together.
 constexpr std::size_t kSpan = 8;
 constexpr std::uint32_t kMaxSliceDepth = 8;  // Their ids fit a byte.
+constexpr std::uint32_t kTestChunk = 8;      // Tests of a plane whose bits are written together.
 // Trees whose leaf ids of a block are kept together; at most 257, so that a sum of as many bytes
 // fits 16 bits, and few enough that ids and programs stay in the second-level cache.
 constexpr std::uint32_t kGroup = 64;
@@ -53,9 +54,9 @@ struct Column {
 // bits are [test, block], a word a block.
 struct TestedPlane {
   std::uint32_t plane;
-  std::uint32_t first_test;  // Of the group: a multiple of 8.
+  std::uint32_t first_test;  // Of the group.
   std::uint32_t num_tests;   // At most 255, bounds ascending.
-  std::uint32_t bounds;      // Place in Layout's; padded with 255 to a multiple of 8.
+  std::uint32_t bounds;      // Place in Layout's.
 };
 
 struct TestGroup {
@@ -63,7 +64,7 @@ struct TestGroup {
   std::uint32_t end;
   std::uint32_t first_plane;
   std::uint32_t end_plane;
-  std::uint32_t num_tests;  // Padded.
+  std::uint32_t num_tests;
 };
 
 // The trees that are evaluated in blocks ("slots") and what they are made of.
@@ -154,8 +155,8 @@ struct RowLayout {
 
 // The two steps of sliced trees, for one block or kSpan.
 struct Slicer {
-  // The codes of block b are at codes + b * block_bytes; `bits` is filled, [test, block]. The order
-  // of a word's bits is the kernel's own.
+  // The codes of block b are at codes + b * block_bytes; `bits` is filled, [test, block], and has
+  // room for kTestChunk tests more. The order of a word's bits is the kernel's own.
   void (*test)(const Layout& layout, const TestGroup& group, const std::uint8_t* codes,
                std::size_t block_bytes, std::uint64_t* bits);
   // Fills [slot - begin, 64] at ids + b * kGroup * 64 for each block b. At most kGroup slots.

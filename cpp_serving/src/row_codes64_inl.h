@@ -72,8 +72,8 @@ void QuantiseColumns64(const Layout& layout, const RowLayout& of_row, const floa
   const std::uint32_t begun = (num_columns + 15) / 16 * 16;
   look_up(begun < kBehind ? 0 : begun - kBehind, num_columns);
   for (std::uint32_t i = 0; i < of_row.num_crowded; ++i) {
-    const std::uint32_t at = of_row.crowded[i];
-    codes[at] = Code(layout, layout.columns[at], row[layout.columns[at].feature]);
+    const std::uint32_t own = of_row.crowded[i];
+    codes[own] = Code(layout, layout.columns[own], row[layout.columns[own].feature]);
   }
   for (std::uint32_t begin = 0; begin < of_row.padded; begin += 64) {
     const __m512i code = _mm512_loadu_si512(codes + begin);

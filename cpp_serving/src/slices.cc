@@ -5,9 +5,6 @@
 namespace cpp_serving {
 namespace {
 
-constexpr std::uint32_t kMaxPlaces = 1u << 16;
-constexpr std::uint32_t kChunk = 8;  // Tests of a plane that are looked up together.
-
 // Where it does not matter what is tested: no plane has this bound. It becomes the group's first.
 constexpr std::pair<std::uint32_t, std::uint32_t> kAny{0, 0xFFFFFFFFu};
 
@@ -36,15 +33,12 @@ bool Slices::Add(const std::vector<TestedNode>& tree, std::vector<std::uint32_t>
   const std::uint32_t depth = DepthOf(tree);
   if (depth > kMaxSliceDepth) return false;
   const std::uint32_t most = 1u << depth;
-  if (open_tests_.size() + most > max_tests_ || open_places_ + most * kChunk > kMaxPlaces) {
-    CloseGroup();
-  }
+  if (open_tests_.size() + most > max_tests_) CloseGroup();
   const std::size_t first = open_nodes_.size();
   leaf_of_id->clear();
   Spreader{tree, &open_nodes_, leaf_of_id}.Spread(0, depth);
   for (std::size_t i = first; i < open_nodes_.size(); ++i) {
-    if (open_nodes_[i] == kAny || !open_tests_.emplace(open_nodes_[i], 0).second) continue;
-    if (open_planes_[open_nodes_[i].first]++ % kChunk == 0) open_places_ += kChunk;
+    if (open_nodes_[i] != kAny) open_tests_.emplace(open_nodes_[i], 0);
   }
   depths_.push_back(static_cast<std::uint8_t>(depth));
   nodes_at_.push_back(static_cast<std::uint32_t>(nodes_.size() + first));
@@ -72,7 +66,6 @@ void Slices::CloseGroup() {
       while (rank < plane.num_tests && bounds_[plane.bounds + rank] < code) ++rank;
       ranks_.push_back(static_cast<std::uint8_t>(rank));
     }
-    while (bounds_.size() % kChunk != 0) bounds_.push_back(255);  // No code is above it.
     planes_.push_back(plane);
   }
   group.end_plane = static_cast<std::uint32_t>(planes_.size());
@@ -84,8 +77,6 @@ void Slices::CloseGroup() {
   most_tests_ = std::max(most_tests_, group.num_tests);
   groups_.push_back(group);
   open_tests_.clear();
-  open_planes_.clear();
-  open_places_ = 0;
   open_nodes_.clear();
   first_open_slot_ = group.end;
 }

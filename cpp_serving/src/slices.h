@@ -17,7 +17,7 @@ namespace cpp_serving {
 // Trees of at most kMaxSliceDepth levels, in slots from 0 on (kernels.h, Layout).
 class Slices {
  public:
-  // A group has at most so many distinct tests, and places that 16 bits can name.
+  // A group has at most so many distinct tests: fewer than 2^16, which name their places.
   explicit Slices(std::size_t max_tests) : max_tests_(max_tests) {}
 
   // Takes the next slot. `leaf_of_id` is filled, [2^depth]. False where the tree is too deep.
@@ -38,8 +38,6 @@ class Slices {
 
   std::size_t max_tests_;
   std::map<Test, std::uint16_t> open_tests_;  // Of the open group, numbered when it is closed.
-  std::map<std::uint32_t, std::uint32_t> open_planes_;  // How many tests each has.
-  std::uint32_t open_places_ = 0;                       // Padded plane by plane.
   std::vector<Test> open_nodes_;
   std::uint32_t first_open_slot_ = 0;
   std::uint32_t most_tests_ = 0;

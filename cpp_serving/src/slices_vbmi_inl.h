@@ -90,7 +90,7 @@ void TestOne(const Layout& layout, const TestGroup& group, const std::uint8_t* c
     const __m512i ranks =
         RanksOf(layout.ranks + std::size_t{p} * kCells, codes + std::size_t{plane.plane} * kBlock);
     std::uint64_t* out = bits + plane.first_test;
-    for (std::uint32_t begin = 0; begin < plane.num_tests; begin += 8) {
+    for (std::uint32_t begin = 0; begin < plane.num_tests; begin += kTestChunk) {
       const __m512i results = ResultsOf(ranks, plane.num_tests, begin);
       const __m512i turned = _mm512_gf2p8affine_epi64_epi8(select, results, 0);
       _mm512_storeu_si512(out + begin, _mm512_permutexvar_epi8(by_test, turned));
@@ -98,7 +98,8 @@ void TestOne(const Layout& layout, const TestGroup& group, const std::uint8_t* c
   }
 }
 
-// Of a test, byte b of word g has rows 8 g + 7 down to 8 g of block b.
+// Of a test, byte b of word g has rows 8 g + 7 down to 8 g of block b. What is written past a
+// plane's last test is overwritten by the next plane's: nothing is kept for tests that are none.
 void TestSpan(const Layout& layout, const TestGroup& group, const std::uint8_t* codes,
               std::size_t block_bytes, std::uint64_t* bits) {
   const __m512i select = _mm512_set1_epi64(kBitOfByte);
@@ -109,7 +110,8 @@ void TestSpan(const Layout& layout, const TestGroup& group, const std::uint8_t* 
     __m512i ranks[kSpan];
     for (std::size_t b = 0; b < kSpan; ++b) ranks[b] = RanksOf(table, own + b * block_bytes);
     std::uint64_t* out = bits + std::size_t{plane.first_test} * kSpan;
-    for (std::uint32_t begin = 0; begin < plane.num_tests; begin += 8, out += 8 * kSpan) {
+    for (std::uint32_t begin = 0; begin < plane.num_tests;
+         begin += kTestChunk, out += kTestChunk * kSpan) {
       __m512i results[kSpan];
       for (std::size_t b = 0; b < kSpan; ++b) {
         results[b] =
