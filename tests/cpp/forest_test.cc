@@ -145,7 +145,6 @@ int main() {
     }
     EveryKernelAgrees(With(values, 70, 8, 2, 0.0), ++seed);     // Several columns a feature.
     EveryKernelAgrees(With(values, 300, 4, 35, 0.05), ++seed);  // Several groups and tiles.
-    EveryKernelAgrees(With(values, 50, 8, 40, 0.0), ++seed);    // Several groups of tests.
     EveryKernelAgrees(With(values, 12, 14, 3, 0.25), ++seed);   // Ragged.
     EveryKernelAgrees(With(values, 3, 40, 4, 0.0), ++seed);     // Too large for ids of a byte.
   }
@@ -155,6 +154,7 @@ int main() {
       EveryKernelAgrees(With(values, 20, 6, features, 0.02), ++seed);
       EveryKernelAgrees(With(values, 11, 8, features, 0.02), ++seed);
     }
+    EveryKernelAgrees(With(values, 110, 8, 40, 0.0), ++seed);  // Several groups of tests.
   }
   EveryKernelAgrees(With(ForestSpec::kNormal, 530, 7, 3, 0.4), ++seed);  // More than at once.
   for (const double spread : {0.0, 6.0, 12.0, 40.0}) {
