@@ -13,6 +13,7 @@ from parity.explain.causes import amplified, find_causes, unexplained
 from parity.explain.costs import with_costs
 from parity.explain.diagnose import diagnose, evidence_of
 from parity.explain.probe import Probe, probe
+from parity.explain.prove_sides import feature_checkpoint
 from parity.explain.repair import repair
 from parity.explain.slices import with_slices
 from parity.explain.weights import weight_facts, with_weights
@@ -23,6 +24,7 @@ from replay.engine.capability_calls import describing
 from replay.engine.isolation import LaneStack
 from replay.engine.process import StackProcess
 from replay.engine.trace_cache import CachedStack
+from replay.errors import ConfigError
 from replay.logs.parquet import LoggedDay, read_shard
 from replay.request import RequestBatch, concat_batches
 from replay.trace import EMPTY, Array
@@ -100,7 +102,11 @@ def thresholds_of(reference: LaneStack) -> Mapping[str, Array]:
     """Where the trees' splits stand, by feature, of a reference that shows its trees."""
     if not isinstance(reference, StackProcess) or not reference.exposes_trees:
         return EMPTY
-    return dict(zip(reference.tree_features(), reference.split_points(), strict=True))
+    try:
+        names, points = reference.tree_features(), reference.split_points()
+    except ConfigError:
+        return EMPTY  # Trees with other splits than thresholds: it refuses to show them.
+    return dict(zip(map(feature_checkpoint, names), points, strict=True))
 
 
 def _with_weights(

@@ -73,8 +73,8 @@ def sides_of(
         ConfigError: A split of one side reads a feature that the other does not have.
         StackError: What a side declares are no trees.
     """
-    ours = [_checkpoint(name) for name in reference.tree_features()]
-    theirs = [_checkpoint(name) for name in challenger.tree_features()]
+    ours = [feature_checkpoint(name) for name in reference.tree_features()]
+    theirs = [feature_checkpoint(name) for name in challenger.tree_features()]
     theirs = [renames.get(name, name) for name in theirs]
     for stack, own, others, other in (
         (reference, ours, theirs, challenger),
@@ -119,5 +119,6 @@ def _check_known(
         )
 
 
-def _checkpoint(name: str) -> str:
+def feature_checkpoint(name: str) -> str:
+    """The checkpoint of a tree feature, which a stack may name without its prefix."""
     return name if name.startswith(_PREFIX) else f"{_PREFIX}{name}"

@@ -275,7 +275,8 @@ class BoosterProgram:
                 raise StackError(
                     f"a given leaf of tree {tree} is none of its {len(values)}.",
                     where=LEAVES,
-                    fix="compare boosters of the same trees; others have other leaves",
+                    fix="compare boosters of the same trees; a model of another training has other "
+                    "leaves: leave gbdt.* out in a plan of outputs: statistical",
                 )
         if self.wide:
             return self.library.scale * summed(self.library, leaves)

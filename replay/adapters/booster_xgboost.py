@@ -206,11 +206,11 @@ def _present(tree: Any) -> NDArray[np.bool_]:
 def _base_margin(learner: Any) -> float:
     """Before the link; files up to 3.0 hold one number, later ones a vector of one."""
     written = learner["learner_model_param"]["base_score"]
-    base = float(np.float32(float(written.strip("[]").split(",")[0])))
+    base = np.float32(float(written.strip("[]").split(",")[0]))
     objective = learner["objective"]["name"]
-    if objective in _LOGIT_BASE:
-        return float(np.float32(-math.log(1.0 / base - 1.0)))
-    return float(np.float32(math.log(base))) if XGBOOST[objective] is EXPONENTIAL else base
+    if objective in _LOGIT_BASE:  # XGBoost's logf of float32: what numpy's is an ulp away from.
+        return float(np.float32(-math.log(np.float32(1.0) / base - np.float32(1.0))))
+    return float(np.float32(math.log(base)) if XGBOOST[objective] is EXPONENTIAL else base)
 
 
 def _threshold_le(tree: Any) -> None:

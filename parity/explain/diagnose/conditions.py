@@ -111,10 +111,12 @@ def _missing(rows: _Rows) -> Iterator[_Condition]:
 
 
 def _at_thresholds(rows: _Rows) -> Iterator[_Condition]:
+    # Of a split that was x <= t, the threshold is the number below the declared one.
     hits = [
-        np.isin(values, rows.evidence.thresholds[name])
+        np.isin(values, np.concatenate([points, np.nextafter(points, np.float32(-np.inf))]))
         for name, values in rows.parents.items()
         if name in rows.evidence.thresholds
+        for points in (rows.evidence.thresholds[name],)
     ]
     if hits:
         yield _Condition(
