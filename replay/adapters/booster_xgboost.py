@@ -153,7 +153,7 @@ def _checked(learner: Any, data: bytes, where: str) -> Link:
         raise ArtifactError(
             f"the file holds DART weights that XGBoost {xgboost.__version__} leaves out in silence.",
             where=where,
-            fix="install the XGBoost that wrote the file (3.4 or later)",
+            fix="install the XGBoost that wrote the file (3.3 or later)",
         )
     gradient = learner["gradient_booster"]
     if "model" not in (gradient.get("gbtree") or gradient) or gradient["name"] == "gblinear":

@@ -5,7 +5,7 @@
 
 leaves `xgboost-<version>.npz` beside this file: `rows`, and for each kind of model the saved file
 (`<kind>.json`, `<kind>.ubj` from 1.6 on), `<kind>.leaves`, `.margins`, `.scores`. Written with xgboost 1.2.1 (Python 3.9, numpy 1.22), 1.0.2, 1.1.1,
-1.3.3, 1.5.2, 1.7.6, 2.0.3, xgboost-cpu 2.1.4, 3.0.5, 3.1.3, and 3.4.1 (Python 3.12).
+1.3.3, 1.5.2, 1.6.2, 1.7.6, 2.0.3, xgboost-cpu 2.1.4, 3.0.5, 3.1.3, and 3.3.0 and 3.4.1 (Python 3.12).
 """
 
 from __future__ import annotations
