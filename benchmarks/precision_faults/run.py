@@ -40,6 +40,7 @@ MISTAKES = (
     "layernorm_eps:history.layers.0.feed_forward_norm",
     "weight_scale:interaction.layers.0.attention",
     "weight_scale:history.layers.1.attention",
+    "weight_scale:heads",
     "gelu_tanh:history.layers.0.feed_forward",
 )
 NAMED, TOLD, WRONG, MISSED = "named", "below the noise, told as a fact", "wrong", "missed"
