@@ -85,6 +85,7 @@ def test_margins_of_given_leaves_have_the_bits_of_margins(
 
     leaves = steps.leaves(rows)
 
+    assert kernel in ("auto", steps.kernel)
     assert steps.margins_of_leaves(leaves).tobytes() == steps.margins(rows).tobytes()
     leaves[3, 1] = 9999
     with pytest.raises(StackError, match="leaf 9999 is given for tree 1"):
