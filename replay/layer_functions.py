@@ -41,6 +41,8 @@ _SAME: Mapping[str, str] = MappingProxyType(
 )
 # x^3 (a power, or two products), times 0.044715, times sqrt(2 / pi), times x, times a half.
 _TANH_PRODUCTS = 5
+# Beside products and squares. An epsilon may be added, and a bias.
+_OF_NORMS = frozenset({"mean", "root", "sub", "add"})
 # Of the row, and of the squares of what is left: a layer norm takes two.
 _MEANS = 2
 # These gate and squash within other functions, too: they are told where a module computes nothing else.
@@ -79,8 +81,9 @@ def settings_of_operators(names: Iterable[str]) -> dict[str, str]:
 def _assembled(counted: Counter[str]) -> dict[str, str]:
     """A function written in elementary operators; {} where these are something else."""
     calls = gcd(*counted.values())  # a module that is called twice runs each of them twice
-    count = Counter({_SAME.get(name, name): n // calls for name, n in counted.items()})
-    count.update()
+    count: Counter[str] = Counter()
+    for name, number in counted.items():
+        count[_SAME.get(name, name)] += number // calls
     products = count.pop("mul", 0)
     squares = count.pop("pow", 0)
     if count == {"sigmoid": 1} and products == 1 and not squares:
@@ -91,11 +94,11 @@ def _assembled(counted: Counter[str]) -> dict[str, str]:
         return {"activation": "gelu", "approximate": "tanh"}
     if count == {"softplus": 1, "tanh": 1} and products == 1:
         return {"activation": "mish"}
-    if count["root"] == 1 and count["mean"] == 1 and not count["sub"]:
+    if count["root"] != 1 or not count.keys() <= _OF_NORMS or not products + squares:
+        return {}
+    if count["mean"] == 1 and not count["sub"]:
         return {"norm": "RMS norm"}
-    if count["root"] == 1 and count["mean"] == _MEANS and count["sub"]:
-        return {"norm": "layer norm"}
-    return {}
+    return {"norm": "layer norm"} if count["mean"] == _MEANS and count["sub"] else {}
 
 
 def _setting(plain: str) -> dict[str, str]:

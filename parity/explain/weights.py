@@ -14,7 +14,7 @@ import numpy as np
 from parity.explain.weight_relations import is_same, relation
 from parity.judge.report import Cause
 from replay.capabilities import DescribesWeights
-from replay.layer_functions import ACTIVATIONS
+from replay.layer_functions import ACTIVATIONS, settings_of_class
 from replay.trace import Array
 
 # Weights of both sides are held at once; a larger model is compared by its values alone.
@@ -131,6 +131,8 @@ def _canonical(settings: Mapping[str, str]) -> dict[str, str]:
     for key, value in settings.items():
         module, _, name = key.rpartition(".")
         if name not in _STORAGE:
+            # Keras says "hard_sigmoid" and "swish" where others say "hard sigmoid" and "silu".
+            value = settings_of_class(value).get(name, value)  # noqa: PLW2901  # the same, in one word
             found[f"{module}.{_ALIASES.get(name, name)}" if module else name] = value
     return found
 

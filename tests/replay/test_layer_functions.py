@@ -64,6 +64,9 @@ def test_operators_say_what_they_compute_together(operators: list[str], says: di
         ["Sigmoid", "Mul", "Mul"],  # x sigmoid(1.702 x): another function
         ["Div", "Erf", "Add", "Mul", "Mul", "Gemm"],
         ["Tanh", "Add"],
+        ["Sigmoid", "Mul", "Div"],
+        ["MatMul", "ReduceMean", "Sqrt", "Mul"],  # a mean and a root make no norm
+        ["ReduceMean", "Sqrt"],
         ["MatMul", "Softmax"],
         [],
     ],

@@ -211,3 +211,33 @@ def test_bfloat16_weights_are_said_to_be_rounded() -> None:
     narrow = torch.from_numpy(MATRIX).bfloat16().float().numpy()
 
     assert relation(MATRIX, narrow) == "is rounded to bfloat16"
+
+
+class Set:
+    """Settings alone."""
+
+    def __init__(self, **settings: str) -> None:
+        self.settings = {name.replace("_at_", "."): value for name, value in settings.items()}
+
+    def weights(self) -> Any:
+        return {}
+
+    def configuration(self) -> Any:
+        return self.settings
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "says"),
+    [
+        ("hard sigmoid", "hard_sigmoid", None),
+        ("silu", "swish", None),
+        ("gelu", "relu", "activation is relu instead of gelu"),
+        ("silu", "hard_swish", "activation is hard swish instead of silu"),
+    ],
+)
+def test_another_word_for_the_same_activation_is_no_fact(
+    ours: str, theirs: str, says: str | None
+) -> None:
+    found = weight_facts(Set(act_at_activation=ours), Set(act_at_activation=theirs))
+
+    assert [fact.says for fact in found] == ([] if says is None else [says])
