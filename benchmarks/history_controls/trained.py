@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--features", type=Path, required=True, help="features.json to read by")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "history_controls")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="at most so many, instead of the variant's")
     parser.add_argument("--user", default="user.user_id", help="logged field of the user's id")
     parser.add_argument("--store-days", type=int, default=5, help="of the held-out ones (5)")
     options = parser.parse_args()
@@ -99,7 +100,10 @@ def train(options: argparse.Namespace, seed: int, kind: str) -> tuple[Transforme
     history = config.history
     if kind == "collapsed":
         history = replace(history, collapse_by=BY)
-    config = replace(config, history=history, training=replace(config.training, seed=seed))
+    epochs = options.epochs or config.training.epochs
+    config = replace(
+        config, history=history, training=replace(config.training, seed=seed, epochs=epochs)
+    )
     out = options.work / f"{kind}-{seed}"
     job = plan_job(
         options.logs,
