@@ -34,7 +34,16 @@ def exported_program(artifact: TransformerArtifact, bounds: Bounds) -> ExportedP
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:
-    """Write the graph with its weights."""
+    """Write the graph with its weights.
+
+    Weights without elements (of steps that have no real feature, say) are put into no storage: one
+    read from a file has a storage with an address, and is taken for a slice that ends before it.
+    """
+    for name, weight in program.state_dict.items():
+        if weight.numel() == 0:
+            empty = torch.empty(weight.shape, dtype=weight.dtype)
+            is_trained = isinstance(weight, nn.Parameter)
+            program.state_dict[name] = nn.Parameter(empty) if is_trained else empty
     with quiet():
         torch.export.save(program, path)
 

@@ -8,10 +8,14 @@ import pytest
 
 pytest.importorskip("torch", reason="the transformer needs torch")
 
+import torch
+from torch import Tensor, nn
+
 from modern.export.bounds import Bounds, bounds_of, check_within, example
 from modern.export.folder import Kind, export_artifact, open_export
 from modern.export.run import run_program
 from modern.export.stack import EXPORTED_AGAIN, open_stack
+from modern.export.torch_graph import load_program, save_program
 from modern.transformer.artifact import load_artifact
 from modern.transformer.forward import run_forward
 from modern.transformer.stack import open_stack as open_modern
@@ -143,3 +147,28 @@ def test_exported_again_it_is_the_same_program() -> None:
     assert all((again[name] == before[name]).all() for name in names)
     with pytest.raises(ConfigError, match="no variation"):
         stack.vary("upside down", batch, names)
+
+
+class Nothing(nn.Module):
+    """Weights without elements, as steps without real features have; the second as if read from a file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.zeros(0, 3))
+        self.register_buffer("second", torch.zeros(1, 3)[:0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.first.sum() + self.second.sum()
+
+
+def test_weights_without_elements_are_saved_too(tmp_path: Path) -> None:
+    program = torch.export.export(Nothing(), (torch.ones(2),))
+
+    save_program(program, tmp_path / "graph.pt2")
+
+    loaded = load_program(tmp_path / "graph.pt2")
+    assert {n: tuple(w.shape) for n, w in loaded.state_dict.items()} == {
+        "first": (0, 3),
+        "second": (0, 3),
+    }
+    assert loaded.module()(torch.ones(2)).tolist() == [1.0, 1.0]
