@@ -156,7 +156,7 @@ build/bench_venv/.installed: .venv/.built benchmarks/scorer/requirements.txt
 	@touch $@
 
 bench-scorer: build/bench_venv/.installed ## the scorer against its peers, interleaved; trains models and compiles peers once
-	PYTHONPATH=$(CURDIR) $(BENCH_PY) benchmarks/scorer/run.py
+	env -u OMP_NUM_THREADS PYTHONPATH=$(CURDIR) $(BENCH_PY) benchmarks/scorer/run.py
 	$(MAKE) --no-print-directory bench-instructions
 
 # Counted by valgrind (Debian's package of that name), which no other load changes.

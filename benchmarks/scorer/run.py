@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -44,17 +45,32 @@ def main() -> None:
     parser.add_argument("--rows", default="1,32,500,10000")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--add", action="store_true", help="to the figures that stand there")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    threads = arguments.threads.split(",")
+    if len(threads) > 1:
+        _each_alone(threads)
+        return
     counts = [int(count) for count in arguments.rows.split(",")]
     figures: dict[str, Any] = {"machine": machine(), "rounds": arguments.rounds, "shapes": {}}
-    for threads in arguments.threads.split(","):
-        for shape in SHAPES:
-            if shape.name in arguments.shapes.split(","):
-                of_shape = figures["shapes"].setdefault(shape.name, {})
-                of_shape[threads] = measured(shape, counts, arguments.rounds, int(threads))
-                write(figures, arguments.out)
+    if arguments.add:
+        figures = json.loads((arguments.out / "scorer.json").read_text(encoding="utf-8"))
+    for shape in SHAPES:
+        if shape.name in arguments.shapes.split(","):
+            of_shape = figures["shapes"].setdefault(shape.name, {})
+            of_shape[threads[0]] = measured(shape, counts, arguments.rounds, int(threads[0]))
+            write(figures, arguments.out)
     print(as_text(figures))
+
+
+def _each_alone(threads: list[str]) -> None:
+    """One process for each number of threads: TensorFlow and OpenMP take theirs once for good."""
+    at = sys.argv.index("--threads") if "--threads" in sys.argv else None
+    others = sys.argv[1:] if at is None else [*sys.argv[1:at], *sys.argv[at + 2 :]]
+    for place, count in enumerate(threads):
+        command = [sys.executable, sys.argv[0], *others, "--threads", count]
+        subprocess.run([*command, *(["--add"] if place else [])], check=True)
 
 
 def write(figures: dict[str, Any], folder: Path) -> None:
