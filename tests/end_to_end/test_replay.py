@@ -265,9 +265,9 @@ def test_three_mistakes_in_the_port_s_code_are_named_in_one_run(
 ) -> None:
     code = mutated(
         "modern",
-        ("features_numeric.py", "(days + MONDAY_FIRST) % 7", "(days + MONDAY_FIRST + 1) % 7"),
-        ("features_numeric.py", "(trials + self.weight)", "(trials + 2 * self.weight)"),
-        ("port.py", "leaf_sum_C + category_sum_C", "leaf_sum_C + 1.001 * category_sum_C"),
+        ("features/numeric.py", "(days + MONDAY_FIRST) % 7", "(days + MONDAY_FIRST + 1) % 7"),
+        ("features/numeric.py", "(trials + self.weight)", "(trials + 2 * self.weight)"),
+        ("port/model.py", "leaf_sum_C + category_sum_C", "leaf_sum_C + 1.001 * category_sum_C"),
     )
 
     ran = workplace.replay("port", code_from=code)
