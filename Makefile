@@ -9,7 +9,7 @@ DAY := 2019-11-30
 SCORER_SOURCES := CMakeLists.txt $(wildcard cpp_serving/src/* cpp_serving/include/cpp_serving/* cpp_serving/bindings/*)
 CPP_SOURCES := $(wildcard cpp_serving/src/*.cc cpp_serving/src/*.h cpp_serving/include/cpp_serving/*.h cpp_serving/bindings/*.cc cpp_serving/bindings/*.h tests/cpp/*.cc tests/cpp/*.h tests/cpp/fuzz/*.cc tests/cpp/fuzz/*.h examples/cpp/*.cc)
 
-.PHONY: help build demo ladder ladder-movielens ladder-synthetic test test-cpp test-threads build-fuzz fuzz long lint types format bench bench-scorer bench-instructions bench-quality clean
+.PHONY: help build demo ladder ladder-movielens ladder-synthetic test test-python test-native test-cpp test-threads build-fuzz fuzz long lint types format bench bench-scorer bench-instructions bench-quality clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -107,8 +107,17 @@ ladder-synthetic: ## the same on a synthetic log: four tasks; in bf16 (rung 7) s
 
 # --- checks -------------------------------------------------------------------------------
 test: .venv/.built ## every test that runs on this machine
+	$(MAKE) --no-print-directory -j2 test-python test-native
+
+test-python: .venv/.built
 	$(PY) -m pytest $(PYTEST_ARGS)
-	$(MAKE) --no-print-directory test-cpp test-threads
+
+# Beside Python's, which take one core and longer; what they print would stand between.
+test-native: .venv/.installed
+	@mkdir -p build
+	@nice -n 5 $(MAKE) --no-print-directory -j1 test-cpp test-threads > build/native_tests.log 2>&1 \
+	  || { cat build/native_tests.log; exit 1; }
+	@grep 'tests passed' build/native_tests.log
 
 test-cpp: .venv/.installed ## the scorer's own tests, under sanitizers
 	.venv/bin/cmake --log-level=WARNING -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/.venv/bin/ninja \
