@@ -78,7 +78,9 @@ def _outputs(model: onnx.ModelProto) -> dict[str, str]:
         if value.type.tensor_type.elem_type in kinds and len(value.type.tensor_type.shape.dim) > 1
     }
     reads = [surgery.reads_of(node) for node in graph.node]
-    found = module_outputs(graph, scopes_of(graph), reads, tables)
+    gives = [tuple(node.output) for node in graph.node]
+    returned = {output.name for output in graph.output}
+    found = module_outputs(gives, scopes_of(graph), reads, tables, returned)
     return {output.path: output.tensor for output in found if output.name == output.path}
 
 

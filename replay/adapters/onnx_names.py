@@ -45,31 +45,32 @@ def scopes_of(graph: GraphProto) -> list[Scopes]:
 
 
 def module_outputs(
-    graph: GraphProto,
+    gives: Sequence[Sequence[str]],
     scopes: Sequence[Scopes],
     reads: Sequence[Collection[str]],
     recordable: Collection[str],
+    returned: Collection[str],
 ) -> list[ModuleOutput]:
-    """What the modules give, in execution order; of one tensor the innermost module first.
+    """What the modules of a graph give, in execution order; of one tensor the innermost module first.
 
     Args:
-        graph: The graph.
+        gives: Of each node, in order, the tensors it gives.
         scopes: Of each node.
         reads: Of each node, every tensor it reads, its subgraphs' too.
         recordable: Tensors that can be checkpoints: others are no module's output.
+        returned: Tensors that the graph returns.
     """
     readers: dict[str, list[int]] = {}
     for place, names in enumerate(reads):
         for name in names:
             readers.setdefault(name, []).append(place)
-    returned = {output.name for output in graph.output}
     found: list[tuple[int, int, ModuleOutput]] = []
-    for path, calls in _calls(graph, scopes, recordable).items():
+    for path, calls in _calls(gives, scopes, recordable).items():
         for call, nodes in enumerate(calls):
             given = [
                 (place, tensor)
                 for place in nodes
-                for tensor in graph.node[place].output
+                for tensor in gives[place]
                 if tensor in recordable
                 and (
                     tensor in returned
@@ -85,14 +86,13 @@ def module_outputs(
 
 
 def _calls(
-    graph: GraphProto, scopes: Sequence[Scopes], recordable: Collection[str]
+    gives: Sequence[Sequence[str]], scopes: Sequence[Scopes], recordable: Collection[str]
 ) -> dict[str, list[list[int]]]:
     """Module path to its calls, each the nodes it ran: calls are apart where others come between."""
     calls: dict[str, list[list[int]]] = {}
     current: set[str] = set()
-    for place, node in enumerate(graph.node):
-        here = scopes[place]
-        if here is None or not any(tensor in recordable for tensor in node.output):
+    for place, (tensors, here) in enumerate(zip(gives, scopes, strict=True)):
+        if here is None or not any(tensor in recordable for tensor in tensors):
             continue
         for path in here:
             if path in current:

@@ -51,7 +51,8 @@ class OnnxProgram:
         axes, self.skipped, traced = self._trace(model, inputs)
         scopes = scopes_of(model.graph)
         reads = [surgery.reads_of(node) for node in model.graph.node]
-        outputs = module_outputs(model.graph, scopes, reads, axes)
+        gives = [tuple(node.output) for node in model.graph.node]
+        outputs = module_outputs(gives, scopes, reads, axes, self._returned)
         read = {name for names in reads for name in names}
         labelled = {output.tensor for output in outputs}
         # What is only returned has its checkpoint as what the model returns.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any, Self
 
 import tensorflow as tf
@@ -159,12 +158,9 @@ def _outputs(
         if node.op not in VALUE_FREE and varying & set(reads_of(node)):
             varying.update(given.get(node.name, ()))
     passing = {f"{node.name}:0" for node in graph.node if node.op in PASSING}
-    plain = SimpleNamespace(
-        node=[SimpleNamespace(output=given.get(node.name, [])) for node in graph.node],
-        output=[SimpleNamespace(name=one) for one in returned],
-    )
+    gives = [given.get(node.name, []) for node in graph.node]
     reads = [reads_of(node) for node in graph.node]
-    return module_outputs(plain, scopes, reads, varying - passing)  # type: ignore[arg-type]  # these are what it reads of a graph
+    return module_outputs(gives, scopes, reads, varying - passing, returned)
 
 
 def _layers_of(
